@@ -1,0 +1,68 @@
+"""What every data set module gives: clip records, protocols, and the clips that were left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from keras_actrec.skeletons.layout import SkeletonLayout
+from keras_actrec.skeletons.sequence import SkeletonSequence
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One clip of a data set.
+
+    Attributes:
+        clip_id: unique name, e.g. S001C001P001R001A001.
+        label: class index from 0.
+        subject, camera, setup: numbers as the data set counts them; 0 where it has none.
+        skeleton, video: files; None where the clip has none.
+        frame_rate: frames per second.
+        layout: joint layout of the skeleton file.
+    """
+
+    clip_id: str
+    label: int
+    subject: int
+    camera: int
+    setup: int
+    skeleton: Path | None
+    video: Path | None
+    frame_rate: float
+    layout: SkeletonLayout
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A clip that is not used, where that was noticed (index, poses, hand_features), and why."""
+
+    clip_id: str
+    stage: str
+    reason: str
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Clip ids of one protocol; no id is in both."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+class ActionDataset(Protocol):
+    """The interface of a data set module: `keras_actrec.datasets.*`. It never touches HDF5 or Keras."""
+
+    name: str
+    class_names: Sequence[str]
+    records: Sequence[ClipRecord]
+    left_out: Sequence[LeftOut]
+
+    def load_skeleton(self, record: ClipRecord) -> SkeletonSequence:
+        """Reads the record's skeleton file, raw: no cleaning."""
+
+    def protocols(self) -> Mapping[str, Split]:
+        """Protocol name → clip ids, among `records`."""
