@@ -1,0 +1,97 @@
+"""An LSTM that looks at a few image places per step, weighted by attention on its own state and on the pose.
+
+Paper: Baradel, Wolf, Mille, "Pose-conditioned Spatio-Temporal Attention for Human Action Recognition", 2017, section 3.2.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_actrec.errors import ConfigError
+from keras_actrec.layers.attention import attention_dtype, attention_weights
+
+
+@keras.saving.register_keras_serializable(package="keras_actrec")
+class SpatialAttentionLSTM(keras.layers.Layer):
+    """Spatial attention over N hands inside an LSTM (equations 3 to 5), for a fixed number of steps T.
+
+    For t = 1 … T, with h_0 = 0:
+
+        p_t = softmax(MLP([h_{t-1}, s]))     eq. 4; one sigmoid hidden layer, N scores
+        ṽ_t = V_t p_t = Σ_i p_{t,i} v_{t,i}  eq. 5
+        h_t = LSTM(h_{t-1}, ṽ_t)             eq. 3
+
+    Equation 4 prints h_t; h_t depends on p_t through ṽ_t, so the state before the step is the one meant.
+
+    Args:
+        units: size of the hidden state h_t (paper: 1024).
+        attention_units: size of the hidden layer of the attention MLP (paper: 256).
+
+    Call arguments:
+        hands: V, (B, T, N, D); T, N and D have to be known when the layer is built.
+        pose_features: s, (B, S), or None for attention on the state alone (Table 5, "not conditional to pose").
+
+    Returns:
+        states: h_1 … h_T, (B, T, units).
+        spatial_attention: p_1 … p_T, (B, T, N), each row adds up to 1; at least float32 whatever the dtype policy.
+
+    Raises:
+        ConfigError: `units` or `attention_units` below 1, or `hands` of unknown or wrong shape.
+    """
+
+    def __init__(self, units: int, *, attention_units: int = 256, trainable: bool = True, name: str | None = None, dtype=None):
+        super().__init__(trainable=trainable, name=name, dtype=dtype)
+        for name, value in (("units", units), ("attention_units", attention_units)):
+            if value < 1:
+                raise ConfigError(f"SpatialAttentionLSTM: {name} has to be positive", found=value, fix="give at least 1")
+        self.units = units
+        self.attention_units = attention_units
+
+    def build(self, hands_shape, pose_features_shape=None):
+        if len(hands_shape) != 4 or None in hands_shape[1:]:
+            raise ConfigError(
+                "SpatialAttentionLSTM: the shape of `hands` has to be known",
+                found=tuple(hands_shape),
+                expected="(batch, frames, hands, features)",
+                fix="give keras.Input the full shape (frames, hands, features)",
+            )
+        _, _, hands, features = hands_shape
+        pose_size = 0 if pose_features_shape is None else pose_features_shape[-1]
+        # One matrix for the input [h_{t-1}, s]: its upper rows serve h_{t-1}, its lower rows s.
+        self.hidden_kernel = self.add_weight(
+            name="hidden_kernel", shape=(self.units + pose_size, self.attention_units), initializer="glorot_uniform"
+        )
+        self.hidden_bias = self.add_weight(name="hidden_bias", shape=(self.attention_units,), initializer="zeros")
+        self.scores = keras.layers.Dense(hands, name="scores", dtype=self.dtype_policy)
+        self.scores.build((None, self.attention_units))
+        self.cell = keras.layers.LSTMCell(self.units, name="cell", dtype=self.dtype_policy)
+        self.cell.build((None, features))
+
+    def call(self, hands, pose_features=None):
+        state_kernel = self.hidden_kernel[: self.units]
+        from_pose = self.hidden_bias  # the part of the hidden layer that is the same at every step
+        if pose_features is not None:
+            from_pose = from_pose + ops.matmul(pose_features, self.hidden_kernel[self.units :])
+
+        # `call` never sees a symbolic tensor (see compute_output_spec), so the batch size is a real one here.
+        carry = self.cell.get_initial_state(batch_size=ops.shape(hands)[0])
+        states, attention = [], []
+        for step in range(hands.shape[1]):
+            hidden = ops.sigmoid(ops.matmul(carry[0], state_kernel) + from_pose)
+            weights = attention_weights(self.scores(hidden))
+            context = ops.einsum("bn,bnd->bd", ops.cast(weights, self.compute_dtype), hands[:, step])
+            state, carry = self.cell(context, carry)
+            states.append(state)
+            attention.append(weights)
+        return ops.stack(states, axis=1), ops.stack(attention, axis=1)
+
+    def compute_output_spec(self, hands, pose_features=None):
+        batch, steps, count, _ = hands.shape
+        return (
+            keras.KerasTensor((batch, steps, self.units), dtype=self.compute_dtype),
+            keras.KerasTensor((batch, steps, count), dtype=attention_dtype(self.compute_dtype)),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "attention_units": self.attention_units}
