@@ -41,7 +41,7 @@ class STAHandsConfig:
         hands: N, hands of all people in one frame.
         feature_size: values of the glimpse sensor per hand.
         pose_filters: filters of the 8×3 convolutions, each followed by 2×2 max-pooling (not in the paper: 32 and 64).
-        pose_features: size of s, the filters of the last convolution.
+        pose_features: size of s, the filters of the last convolution, which covers the whole map that remains.
         lstm_units: size of h_t.
         spatial_attention_units, temporal_attention_units: hidden layers of the two attention networks.
         temporal_features: size of u_t (not in the paper: 256).
@@ -222,10 +222,10 @@ def _pose_network(pose, config: STAHandsConfig):
     for index, filters in enumerate(config.pose_filters, start=1):
         maps = keras.layers.Conv2D(filters, (8, 3), padding="same", activation="relu", name=f"{POSE_PREFIX}conv{index}")(maps)
         maps = keras.layers.MaxPooling2D(2, name=f"{POSE_PREFIX}pool{index}")(maps)
-    maps = keras.layers.Conv2D(
-        config.pose_features, tuple(maps.shape[1:3]), activation="relu", name=f"{POSE_PREFIX}conv{len(config.pose_filters) + 1}"
-    )(maps)
-    return keras.layers.Flatten(name=f"{POSE_PREFIX}features")(maps)
+    # The last convolution (5×75) covers its whole map, which makes it a matrix product. Written as one, because XLA on CPUs
+    # computes the gradient of such a convolution more than ten times slower.
+    flat = keras.layers.Flatten(name=f"{POSE_PREFIX}flatten")(maps)
+    return keras.layers.Dense(config.pose_features, activation="relu", name=f"{POSE_PREFIX}features")(flat)
 
 
 def _rgb_network(hands, s, config: STAHandsConfig):
