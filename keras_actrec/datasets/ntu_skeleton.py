@@ -253,7 +253,7 @@ def _lines(sequence: SkeletonSequence) -> list[str]:
     known = np.isfinite(sequence.joints).all(axis=3)
     listed = known.any(axis=2)
     ids = sequence.body_ids or tuple(FIRST_ID + body for body in range(sequence.people))
-    _check_writable(sequence, listed, ids)
+    _check_writable(sequence, listed, tuple(ids[body] for body in np.flatnonzero(listed.any(axis=0))))
     values = np.full((*known.shape, 6), np.nan)
     values[..., :3] = sequence.joints
     values[..., 3:5] = np.nan if sequence.pixels is None else sequence.pixels
