@@ -1,0 +1,124 @@
+"""The exported SavedModel: loaded by a process that knows TensorFlow only, it gives the numbers of the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.export import export_saved_model, read_description
+from keras_actrec.models.sta_hands import STAHandsConfig, sta_hands
+from keras_actrec.skeletons.layout import KINECT_V2
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
+from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
+
+TENSOR, SAMPLING = PoseTensorConfig(), SamplingConfig(seed=5)
+CLASSES = ("wave", "clap", "drink")
+LENGTHS = (1, 7, 57)  # one frame, fewer than 20, more than 20
+
+# A stranger's program: TensorFlow and NumPy, and this package made impossible to import.
+STRANGER = """
+import json, sys
+sys.modules["keras_actrec"] = None
+sys.modules["keras"] = None
+import numpy as np, tensorflow as tf
+directory, inputs, results = sys.argv[1:]
+served = tf.saved_model.load(directory).signatures
+arrays, found = np.load(inputs), {}
+names = sorted(served["serve"].structured_input_signature[1])
+for size in (1, 3):
+    rows = {name: tf.constant(arrays[f"serve_{name}"][:size]) for name in names}
+    found |= {f"serve{size}/{name}": value.numpy() for name, value in served["serve"](**rows).items()}
+names = sorted(served["classify_clip"].structured_input_signature[1])
+for length in %r:
+    clip = {name: tf.constant(arrays[f"clip{length}_{name}"]) for name in names}
+    found |= {f"clip{length}/{name}": value.numpy() for name, value in served["classify_clip"](**clip).items()}
+np.savez(results, **found)
+""" % (LENGTHS,)  # noqa: UP031 - the program is full of braces
+
+
+def small_config(**changes) -> STAHandsConfig:
+    sizes = {"lstm_units": 8, "spatial_attention_units": 6, "temporal_attention_units": 7, "temporal_features": 5}
+    return STAHandsConfig(classes=3, pose_filters=(3, 4), pose_features=9, feature_size=16, **sizes, **changes)
+
+
+def export(model, directory, class_names=CLASSES):
+    return export_saved_model(
+        model, directory, class_names=class_names, layout=KINECT_V2, tensor=TENSOR, sampling=SAMPLING,
+        sensor={"name": "inception_v3", "weights": "random"}, crop_size=50, cleaning={},
+    )  # fmt: skip
+
+
+def clips() -> dict[str, np.ndarray]:
+    """Joints and hand features of one clip per length; the second person leaves in the middle of the clip."""
+    rng = np.random.default_rng(3)
+    arrays = {}
+    for length in LENGTHS:
+        joints = rng.normal(0, 0.5, (length, 2, 25, 3)).astype(np.float32)
+        joints[length // 2 :, 1] = np.nan
+        arrays[f"clip{length}_joints"] = joints
+        arrays[f"clip{length}_hands"] = rng.random((length, 4, 16), np.float32)
+    arrays["serve_pose"] = rng.normal(0, 1, (3, 20, 300, 3)).astype(np.float32)
+    arrays["serve_hands"] = rng.random((3, 20, 4, 16), np.float32)
+    return arrays
+
+
+@pytest.mark.parametrize("streams", ["both", "pose"])
+def test_a_stranger_finds_the_same_numbers(tmp_path, streams):
+    keras.utils.set_random_seed(1)
+    model, arrays = sta_hands(small_config(streams=streams)), clips()
+    directory = export(model, tmp_path / "export")
+    np.savez(tmp_path / "inputs.npz", **arrays)
+    command = [sys.executable, "-c", STRANGER, str(directory), str(tmp_path / "inputs.npz"), str(tmp_path / "found.npz")]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    found = np.load(tmp_path / "found.npz")
+
+    inputs = [tensor.name for tensor in model.inputs]
+    for size in (1, 3):
+        expected = model.predict({name: arrays[f"serve_{name}"][:size] for name in inputs}, verbose=0)
+        assert set(found.files) >= {f"serve{size}/{name}" for name in (*expected, "probabilities")}
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[f"serve{size}/{name}"], value, atol=1e-5)
+        assert found[f"serve{size}/probabilities"].sum(axis=1) == pytest.approx(1)
+
+    for length in LENGTHS:
+        frames = test_subsequences(length, SAMPLING)
+        batch = {"pose": clip_pose_tensor(arrays[f"clip{length}_joints"], KINECT_V2, TENSOR)[frames]}
+        batch["hands"] = arrays[f"clip{length}_hands"][frames]
+        expected = model.predict({name: batch[name] for name in inputs}, verbose=0)
+        logits = expected["logits"].mean(axis=0)
+        np.testing.assert_array_equal(found[f"clip{length}/frames"], frames)
+        np.testing.assert_allclose(found[f"clip{length}/logits"], logits, atol=1e-5)
+        softmax = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(found[f"clip{length}/probabilities"], softmax, atol=1e-5)
+        for name in ("spatial_attention", "temporal_attention"):
+            assert (f"clip{length}/{name}" in found.files) == (name in expected)
+            if name in expected:
+                np.testing.assert_allclose(found[f"clip{length}/{name}"], expected[name], atol=1e-5)
+
+
+def test_description_comes_back_and_nothing_unfinished_stays(tmp_path):
+    directory = export(sta_hands(small_config()), tmp_path / "export")
+    description = read_description(directory)
+    assert description.class_names == CLASSES
+    assert description.joints == KINECT_V2.joints
+    assert description.sampling["seed"] == 5
+    assert json.loads((directory / "actrec.json").read_text())["model"] == "sta_hands"
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_class_names_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"found 2, expected 3.*class names of the data set"):
+        export(sta_hands(small_config()), tmp_path / "export", class_names=CLASSES[:2])
+    assert not (tmp_path / "export").exists()
+
+
+def test_a_directory_that_is_no_export_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"actrec\.json.*WORKDIR/export"):
+        read_description(tmp_path)
