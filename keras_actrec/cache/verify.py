@@ -1,0 +1,204 @@
+"""Verifying a cache: every shard, every clip, every option; the data are read whole, so every checksum is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from keras_actrec.cache.reader import ShardHeader, read_header
+from keras_actrec.cache.schema import HAND_FEATURES, SCHEMA_VERSION, CacheIndex, load_index
+
+_REPAIR = "delete the shard (--repair does) and run the extraction again: it fills what is missing"
+_GO_ON = "run the extraction again with the same options"
+_ROWS_AT_ONCE = 256
+_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        shard: file name of the shard.
+        clip: clip id; "" where it concerns the whole shard.
+        what: what is wrong.
+        fix: the way out.
+        missing: the shard is not there, as opposed to damaged.
+    """
+
+    shard: str
+    clip: str
+    what: str
+    fix: str
+    missing: bool = False
+
+    def __str__(self) -> str:
+        clip = f", clip {self.clip}" if self.clip else ""
+        return f"{self.shard}{clip}: {self.what}. {self.fix[0].upper()}{self.fix[1:]}"
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The outcome: shards and clips that were checked, clips left out by the extraction, problems."""
+
+    directory: Path
+    shards: int
+    clips: int
+    left_out: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify_cache(directory: str | Path, *, on_shard: Callable[[str], None] | None = None) -> VerifyReport:
+    """Checks a cache.
+
+    Every shard of the plan is there and opens; its attributes equal the index; every checksum holds; each planned clip is
+    present or left out exactly once; lengths agree between datasets; a hand has features where the mask says so and
+    zeros elsewhere; all values that should be finite are.
+
+    Args:
+        directory: folder of the cache.
+        on_shard: called with the name of each shard after it was checked (progress).
+
+    Raises:
+        CacheError: there is no index, or it does not read.
+    """
+    directory = Path(directory)
+    index = load_index(directory)
+    problems: list[Problem] = []
+    clips = left_out = 0
+    for shard in range(len(index.shards)):
+        header = None
+        found = []
+        try:
+            for item in _check_shard(directory, index, shard):
+                if isinstance(item, ShardHeader):
+                    header = item
+                else:
+                    found.append(item)
+        except _DAMAGE as error:
+            found.append(Problem(index.shard_name(shard), "", f"does not read: {_first_line(error)}", _REPAIR))
+        if header is not None:
+            clips, left_out = clips + len(header.lengths), left_out + len(header.left_out)
+        problems += found
+        if on_shard is not None:
+            on_shard(index.shard_name(shard))
+    problems += _strangers(directory, index)
+    return VerifyReport(directory, len(index.shards), clips, left_out, tuple(problems))
+
+
+def repair_cache(report: VerifyReport) -> list[Path]:
+    """Deletes the shards in which problems were found, so that the extraction fills them again. Returns their paths."""
+    damaged = sorted({report.directory / problem.shard for problem in report.problems if not problem.missing})
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    return damaged
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _strangers(directory: Path, index: CacheIndex) -> Iterator[Problem]:
+    names = {index.shard_name(shard) for shard in range(len(index.shards))}
+    for path in sorted(directory.glob("*.h5")):
+        if path.name not in names:
+            yield Problem(path.name, "", "the index does not know this shard", "delete it (--repair does)")
+
+
+def _check_shard(directory: Path, index: CacheIndex, shard: int) -> Iterator[Problem | ShardHeader]:
+    name = index.shard_name(shard)
+    path = directory / name
+    if not path.exists():
+        yield Problem(name, "", f"is missing ({len(index.shards[shard])} clips)", _GO_ON, missing=True)
+        return
+    with h5py.File(path, "r", locking="best-effort") as file:
+        header = read_header(file)
+        yield header
+        if header.schema_version != SCHEMA_VERSION:
+            yield Problem(name, "", f"schema version {header.schema_version} instead of {SCHEMA_VERSION}", _REPAIR)
+        for option, found, expected in header.options.differences(index.options):
+            yield Problem(name, "", f"option {option} is {found!r}, the index says {expected!r}", _REPAIR)
+        yield from _check_clip_list(name, header, index.shards[shard])
+        if index.options.kind == HAND_FEATURES:
+            yield from _check_features(name, file, header)
+        else:
+            yield from _check_poses(name, file, header)
+
+
+def _check_clip_list(name: str, header: ShardHeader, planned: tuple[str, ...]) -> Iterator[Problem]:
+    seen = [*header.lengths, *(entry.clip_id for entry in header.left_out)]
+    for clip in sorted(set(planned) | set(seen)):
+        times = seen.count(clip)
+        if clip not in planned:
+            yield Problem(name, clip, "is in this shard, but the index does not plan it here", _REPAIR)
+        elif times != 1:
+            yield Problem(name, clip, f"is present or left out {times} times instead of once", _REPAIR)
+
+
+def _check_poses(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    for clip, length in header.lengths.items():
+        try:
+            group = file["clips"][clip]
+            arrays = {key: group[key][()] for key in ("joints", "pixels", "test_frames", "test_tensors")}
+        except _DAMAGE as error:
+            yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
+            continue
+        for what in _pose_problems(length, **arrays):
+            yield Problem(name, clip, what, _REPAIR)
+
+
+def _pose_problems(
+    length: int, joints: np.ndarray, pixels: np.ndarray, test_frames: np.ndarray, test_tensors: np.ndarray
+) -> Iterator[str]:
+    if joints.ndim != 4 or joints.shape[:2] != (length, 2) or joints.shape[3] != 3:
+        yield f"joints have shape {joints.shape}, the clip list says ({length}, 2, J, 3)"
+    if pixels.shape != (*joints.shape[:3], 2):
+        yield f"pixels have shape {pixels.shape}, joints have {joints.shape}"
+    if test_tensors.shape[:2] != test_frames.shape:
+        yield f"test tensors have shape {test_tensors.shape}, test frames have {test_frames.shape}"
+    if test_frames.size and not (test_frames.min() >= 0 and test_frames.max() < length):
+        yield f"test frames lie in {test_frames.min()}..{test_frames.max()}, the clip has {length} frames"
+    if not np.isfinite(test_tensors).all():
+        yield "test tensors hold values that are not finite"
+    if np.isinf(joints).any() or np.isnan(joints).all():
+        yield "joints hold infinite values or nothing at all"
+
+
+def _check_features(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    features, mask = file["features"], file["mask"][()]
+    total = sum(header.lengths.values())
+    if features.shape != (total, 4, 2048) or mask.shape != (total, 4):
+        sizes = f"features {features.shape}, mask {mask.shape}"
+        yield Problem(name, "", f"{sizes}, but the lengths of the clips sum to {total}", _REPAIR)
+        return
+    first = 0
+    for clip, length in header.lengths.items():
+        if header.offsets[clip] != first:
+            yield Problem(name, clip, f"starts at row {header.offsets[clip]} instead of {first}", _REPAIR)
+        try:
+            for what in _feature_problems(features, mask, first, first + length):
+                yield Problem(name, clip, what, _REPAIR)
+        except _DAMAGE as error:
+            yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
+        first += length
+
+
+def _feature_problems(features: h5py.Dataset, mask: np.ndarray, start: int, stop: int) -> Iterator[str]:
+    for low in range(start, stop, _ROWS_AT_ONCE):
+        high = min(low + _ROWS_AT_ONCE, stop)
+        values = features[low:high]
+        if not np.isfinite(values).all():
+            yield f"features of frames {low - start}..{high - start - 1} hold values that are not finite"
+        wrong = np.argwhere((values != 0).any(axis=2) != mask[low:high])
+        if len(wrong):
+            frame, hand = wrong[0]
+            state = "present but all zeros" if mask[low + frame, hand] else "absent but not zero"
+            yield f"frame {low - start + frame}: hand {hand} is {state} ({len(wrong)} such hands)"
