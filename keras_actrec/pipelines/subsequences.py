@@ -1,0 +1,240 @@
+"""Sub-sequences of clips, read from the caches: the batches that the two-stream network trains and tests on."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from keras_actrec.cache.readers import FeatureCache, PoseCache
+from keras_actrec.cache.reader import FeatureCache, PoseCache
+from keras_actrec.errors import CacheError, ConfigError, DatasetError
+from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
+from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames
+
+JOINTS_IN_MEMORY = 2**30
+
+
+class SubsequenceSource:
+    """Turns clip ids into arrays: random sub-sequences for training, the cached K test sub-sequences for testing.
+
+    Pose tensors of training sub-sequences are computed from the cached joints along the clip's own frames, so that
+    velocities and accelerations do not depend on the sampling. Hand features are read for the drawn frames only.
+
+    Args:
+        pose_cache: cleaned joints and test sub-sequences.
+        feature_cache: hand features; None for a model that sees poses only.
+        labels: clip id → class index. Clips outside of it do not exist for this source.
+        tensor: layout of the pose tensors; has to be the one that the pose cache was made with.
+        sampling: F frames, K test sub-sequences; has to be the one that the pose cache was made with.
+        layout: what the joints are.
+        joints_in_memory: bytes of cleaned joints kept in memory, the clips used last (an NTU clip is about 50 kB).
+
+    Attributes:
+        clip_ids: the labelled clips that every cache holds, in the order of `labels`.
+        inputs: names of the arrays of a batch, "pose" and, with a feature cache, "hands".
+
+    Raises:
+        CacheError: the pose cache was made for another layout, another number of frames or sub-sequences or another width; or
+            the caches disagree about a clip's length.
+    """
+
+    def __init__(
+        self,
+        pose_cache: PoseCache,
+        feature_cache: FeatureCache | None,
+        labels: Mapping[str, int],
+        tensor: PoseTensorConfig,
+        sampling: SamplingConfig,
+        *,
+        layout: SkeletonLayout = KINECT_V2,
+        joints_in_memory: int = JOINTS_IN_MEMORY,
+    ):
+        self.tensor, self.sampling, self.layout = tensor, sampling, layout
+        self._poses, self._features, self._labels = pose_cache, feature_cache, dict(labels)
+        self._joints = _RecentlyUsed(joints_in_memory)
+        self._lengths = dict(pose_cache.lengths)
+        self.inputs: tuple[str, ...] = ("pose",)
+        held = self._lengths.keys()
+        if feature_cache is not None:
+            self.inputs = ("pose", "hands")
+            held = held & feature_cache.lengths.keys()
+            _check_lengths(self._lengths, feature_cache.lengths, held)
+        self.clip_ids = tuple(clip for clip in self._labels if clip in held)
+        self._shapes = self._input_shapes()
+        self._check_pose_cache()
+
+    def _check_pose_cache(self) -> None:
+        found = [("layout", self._poses.options.layout, self.layout.name)]
+        if self.clip_ids:
+            expected = (self.sampling.subsequences, *self._shapes["pose"])
+            found.append(("shape of the test sub-sequences", self._poses.test_tensors(self.clip_ids[:1]).shape[1:], expected))
+        for name, value, wanted in found:
+            if value != wanted:
+                raise CacheError(
+                    f"the pose cache was made with other options: {name}",
+                    file=self._poses.directory,
+                    found=value,
+                    expected=wanted,
+                    fix="use the options of the cache, or extract into another folder",
+                )
+
+    def _input_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {"pose": (self.sampling.frames, pose_tensor_width(self.layout, self.tensor), 3)}
+        if self._features is not None and self.clip_ids:
+            probe = self._features.features(self.clip_ids[:1], np.zeros((1, 1), np.int32))
+            shapes["hands"] = (self.sampling.frames, *probe.shape[2:])
+        return shapes
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of each input: pose (F, W, 3), hands (F, 4, 2048)."""
+        return {name: self._shapes[name] for name in self.inputs}
+
+    @property
+    def draws(self) -> int:
+        """Uniform random numbers that one training sub-sequence takes: F."""
+        return self.sampling.frames
+
+    @property
+    def test_rows(self) -> int:
+        """Rows of a test batch per clip: K."""
+        return self.sampling.subsequences
+
+    def select(self, inputs: Iterable[str]) -> SubsequenceSource:
+        """The same source limited to some inputs, so that a pose-only stage reads no features.
+
+        Raises:
+            ConfigError: an input that this source does not have.
+        """
+        wanted = tuple(inputs)
+        for name in wanted:
+            if name not in self.inputs:
+                raise ConfigError(
+                    "the model asks for an input that the caches do not give",
+                    found=repr(name),
+                    expected=f"one of {', '.join(self.inputs)}",
+                    fix="open the feature cache too, or use a model without the RGB stream",
+                )
+        selected = object.__new__(type(self))
+        selected.__dict__.update(self.__dict__)  # shares the caches and the joints in memory
+        selected.inputs = tuple(name for name in self.inputs if name in wanted)
+        return selected
+
+    def training_batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Draws one random sub-sequence of each clip (paper section 4).
+
+        Args:
+            clip_ids: B clips; a clip may stand more than once.
+            uniforms: float64 (B, F) in [0, 1), the random numbers behind the drawn frames.
+
+        Returns:
+            {"pose": float32 (B, F, W, 3), "hands": float32 (B, F, 4, 2048)}, labels int32 (B,).
+
+        Raises:
+            DatasetError: a clip without a label.
+            CacheError: a clip that a cache does not hold.
+        """
+        labels = self._labels_of(clip_ids)
+        frames = np.stack([
+            subsequence_frames(self._length(clip), row[None], self.sampling.sampling)[0]
+            for clip, row in zip(clip_ids, uniforms, strict=True)
+        ])  # fmt: skip
+        batch = {}
+        if "pose" in self.inputs:
+            batch["pose"] = np.stack([
+                clip_pose_tensor(self._clip_joints(clip), self.layout, self.tensor)[rows]
+                for clip, rows in zip(clip_ids, frames, strict=True)
+            ])  # fmt: skip
+        if "hands" in self.inputs:
+            batch["hands"] = self._features.features(clip_ids, frames).astype(np.float32)
+        return batch, labels
+
+    def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Reads the K cached test sub-sequences of each clip (paper section 4: logits are averaged over them).
+
+        Returns:
+            {"pose": float32 (B·K, F, W, 3), "hands": float32 (B·K, F, 4, 2048)}, labels int32 (B·K,); the K rows of a clip
+            follow one another.
+
+        Raises:
+            DatasetError: a clip without a label.
+            CacheError: a clip that a cache does not hold.
+        """
+        labels = np.repeat(self._labels_of(clip_ids), self.test_rows)
+        batch = {}
+        if "pose" in self.inputs:
+            batch["pose"] = self._poses.test_tensors(clip_ids).reshape(-1, *self._shapes["pose"])
+        if "hands" in self.inputs:
+            frames = self._poses.test_frames(clip_ids)
+            frames = frames.reshape(len(clip_ids), -1)  # one read per clip, not one per sub-sequence
+            batch["hands"] = self._features.features(clip_ids, frames).astype(np.float32).reshape(-1, *self._shapes["hands"])
+        return batch, labels
+
+    def label(self, clip_id: str) -> int:
+        """Class index of a clip. Raises DatasetError for a clip without one."""
+        return int(self._labels_of((clip_id,))[0])
+
+    def _labels_of(self, clip_ids: Sequence[str]) -> np.ndarray:
+        try:
+            return np.array([self._labels[clip] for clip in clip_ids], np.int32)
+        except KeyError as error:
+            raise DatasetError(
+                f"clip {error.args[0]} has no label", fix="give labels for every clip that is trained or tested on"
+            ) from None
+
+    def _length(self, clip_id: str) -> int:
+        try:
+            return self._lengths[clip_id]
+        except KeyError:
+            raise CacheError(
+                f"the pose cache does not hold clip {clip_id}",
+                file=self._poses.directory,
+                fix="use the clips of `clip_ids`, or run the extraction again",
+            ) from None
+
+    def _clip_joints(self, clip_id: str) -> np.ndarray:
+        joints = self._joints.get(clip_id)
+        if joints is None:
+            joints = self._poses.joints(clip_id)
+            self._joints.put(clip_id, joints)
+        return joints
+
+
+class _RecentlyUsed:
+    """Arrays by name up to a number of bytes; those used longest ago go first. Threads may share it."""
+
+    def __init__(self, budget: int):
+        self._budget, self._bytes = budget, 0
+        self._arrays: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> np.ndarray | None:
+        with self._lock:
+            if name in self._arrays:
+                self._arrays.move_to_end(name)
+            return self._arrays.get(name)
+
+    def put(self, name: str, array: np.ndarray) -> None:
+        with self._lock:
+            if name in self._arrays:
+                return
+            self._arrays[name] = array
+            self._bytes += array.nbytes
+            while self._bytes > self._budget:
+                _, dropped = self._arrays.popitem(last=False)
+                self._bytes -= dropped.nbytes
+
+
+def _check_lengths(poses: Mapping[str, int], features: Mapping[str, int], clip_ids: Iterable[str]) -> None:
+    for clip in clip_ids:
+        if poses[clip] != features[clip]:
+            raise CacheError(
+                f"the pose cache and the feature cache disagree about the length of clip {clip}",
+                found=f"{features[clip]} frames with features",
+                expected=f"{poses[clip]} frames with poses",
+                fix="delete the feature cache and extract the features again",
+            )

@@ -1,0 +1,95 @@
+"""What happens after each epoch: early stopping, the CSV log, and a checkpoint that a killed run goes on from."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_actrec.training.checkpoints import Checkpoint, Progress, arrays_of, save_checkpoint
+from keras_actrec.training.files import whole_file
+
+log = logging.getLogger(__name__)
+
+
+class StageCheckpoint(keras.callbacks.Callback):
+    """Early stopping on the validation loss whose state survives a kill.
+
+    Keras's own EarlyStopping forgets its counters and best weights when `fit` is called again, and its CSVLogger would write
+    the epochs after the last checkpoint twice; here both follow from `Progress`, which is part of the checkpoint.
+
+    Args:
+        checkpoint: file to write after each epoch.
+        csv: table to write after each epoch.
+        run: what the stage was started with, see `Checkpoint.run`.
+        weights: weights of the whole model.
+        seeds: states of the seed generators.
+        patience: epochs without a lower validation loss after which training stops.
+        progress: where the stage stands.
+        best: weights of the stream at the best epoch so far.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        csv: Path,
+        run: dict[str, object],
+        weights: Sequence[keras.Variable],
+        seeds: Sequence[keras.Variable],
+        *,
+        patience: int,
+        progress: Progress,
+        best: Sequence[np.ndarray] = (),
+    ):
+        super().__init__()
+        self.progress, self.best = progress, best
+        self._checkpoint, self._csv, self._run, self._patience = checkpoint, csv, run, patience
+        self._weights, self._seeds = weights, seeds
+        self._started = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether patience has run out."""
+        return self.progress.wait >= self._patience
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.progress = self.progress.after({**logs, "seconds": time.monotonic() - self._started})
+        if self.progress.wait == 0:
+            self.best = arrays_of(self.model.weights)
+        write_history(self._csv, self.progress)
+        save_checkpoint(
+            self._checkpoint,
+            Checkpoint(
+                run=self._run,
+                progress=self.progress,
+                weights=arrays_of(self._weights),
+                optimizer=arrays_of(self.model.optimizer.variables),
+                seeds=arrays_of(self._seeds),
+                best=self.best,
+            ),
+        )
+        if self.finished:
+            self.model.stop_training = True
+
+
+def write_history(path: Path, progress: Progress) -> None:
+    """Writes the table of epochs, one row each, as CSV."""
+    with whole_file(path) as part:
+        pd.DataFrame(list(progress.history)).to_csv(part, index=False)
+
+
+def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """TensorBoard's log, where the package is installed (extra `tensorboard`); otherwise nothing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        log.info("tensorboard is not installed: no TensorBoard log is written (pip install keras_actrec[tensorboard])")
+        return []
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]

@@ -1,0 +1,248 @@
+"""One training stage: Keras `fit` with early stopping on held-out clips, which a killed run can go on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, evaluation_dataset, steps_per_epoch, training_dataset
+from keras_actrec.training.callbacks import StageCheckpoint, tensorboard, write_history
+from keras_actrec.training.checkpoints import (
+    Progress,
+    arrays_of,
+    assign,
+    check_same_run,
+    load_weights,
+    read_checkpoint,
+    save_weights,
+)
+from keras_actrec.training.config import StageConfig
+from keras_actrec.training.files import whole_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageHistory:
+    """How a finished stage went.
+
+    Attributes:
+        epochs: one row of numbers per epoch: "epoch" (from 1), "loss", "accuracy", "val_loss", "val_accuracy", "seconds".
+        best_epoch: the epoch whose weights were kept.
+        best_loss: its validation loss.
+        csv: the same rows as a file.
+        weights: `.weights.h5` file of the whole model after the stage.
+    """
+
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int
+    best_loss: float
+    csv: Path
+    weights: Path
+
+
+class _Files:
+    """The files of a stage."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.checkpoint = folder / "checkpoint.npz"
+        self.csv = folder / "log.csv"
+        self.weights = folder / "model.weights.h5"
+        self.finished = folder / "finished.json"
+        self.tensorboard = folder / "tensorboard"
+
+    def history(self, progress: Progress) -> StageHistory:
+        return StageHistory(progress.history, progress.best_epoch, progress.best_loss, self.csv, self.weights)
+
+
+def run_stage(
+    model: keras.Model,
+    stream: keras.Model,
+    source: BatchSource,
+    train: Sequence[str],
+    validation: Sequence[str],
+    config: StageConfig,
+    workdir: str | Path,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    resume: bool = False,
+) -> StageHistory:
+    """Trains one stream of a model and leaves the weights of its best epoch in the model.
+
+    Training draws one random sub-sequence per clip and epoch; the validation loss is the mean over the cached test
+    sub-sequences of the held-out clips. Which layers train is the caller's choice (`layer.trainable`), made before the call.
+    Everything random follows from config.seed, so that a run that was killed at any instant and resumed ends with the weights
+    of an uninterrupted one.
+
+    Files below `workdir`/`config.name`: checkpoint.npz (deleted at the end), log.csv, model.weights.h5, finished.json,
+    tensorboard/.
+
+    Args:
+        model: the whole model, whose weights are saved.
+        stream: a model on layers of `model` with a single output, logits (B, classes).
+        source: where batches come from; it is asked for the stream's inputs only.
+        train, validation: clip ids, see `hold_out`.
+        config: optimizer, batches, epochs.
+        workdir: folder for the results of the run.
+        strategy: what the caller built the models under, as a check; None for no check.
+        resume: go on with what an earlier call left, and skip a finished stage. Otherwise its files are deleted.
+
+    Returns:
+        The epochs, those before a resume included.
+
+    Raises:
+        ConfigError: a resumed stage was started with other settings or clips; the batch does not divide among the
+            devices; the models were not built under `strategy`; the loss is no number.
+        WeightsError: what an earlier call left does not fit the model.
+        DiskFullError: no space left.
+        ActrecError: whatever the source raises.
+    """
+    _check_strategy(model, stream, strategy, config)
+    files = _Files(Path(workdir) / config.name)
+    run = {**config.as_json(), "training_clips": _digest(train), "validation_clips": _digest(validation)}
+    if not resume:
+        shutil.rmtree(files.folder, ignore_errors=True)
+    elif files.finished.exists():
+        return _read_finished(model, files, run)
+
+    with stream.distribute_strategy.scope():
+        callback = _prepare(model, stream, files, run, config)
+        if callback.progress.epochs:
+            log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
+        if callback.progress.epochs < config.epochs and not callback.finished:
+            _fit(stream, source.select(tuple(stream.input)), train, validation, config, files, callback)
+        assign(stream.weights, callback.best, files.checkpoint)
+    save_weights(model, files.weights)
+    write_history(files.csv, callback.progress)
+    with whole_file(files.finished) as part:
+        part.write_text(json.dumps({"run": run, "progress": asdict(callback.progress)}, indent=1))
+    files.checkpoint.unlink(missing_ok=True)
+    return files.history(callback.progress)
+
+
+def _prepare(model: keras.Model, stream: keras.Model, files: _Files, run: dict, config: StageConfig) -> StageCheckpoint:
+    """Compiles the stream and puts it where the stage begins or where its checkpoint stands."""
+    optimizer = _optimizer(config)
+    stream.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],  # weights: see evaluation_dataset
+        jit_compile=config.jit_compile,
+    )
+    optimizer.build(stream.trainable_variables)
+    seeds = _seed_states(stream)
+    progress, best = Progress(), arrays_of(stream.weights)
+    if files.checkpoint.exists():
+        checkpoint = read_checkpoint(files.checkpoint)
+        check_same_run(checkpoint.run, run, files.checkpoint)
+        for variables, arrays in (
+            (model.weights, checkpoint.weights),
+            (optimizer.variables, checkpoint.optimizer),
+            (seeds, checkpoint.seeds),
+        ):
+            assign(variables, arrays, files.checkpoint)
+        progress, best = checkpoint.progress, checkpoint.best
+    else:
+        # Dropout starts each stage from the stage's own seed: a resumed run that skips the stages before finds it the same.
+        rng = np.random.default_rng((config.seed, 1))
+        assign(seeds, [np.array([rng.integers(2**31), 0], np.uint32) for _ in seeds], files.folder)
+    return StageCheckpoint(
+        files.checkpoint, files.csv, run, model.weights, seeds, patience=config.patience, progress=progress, best=best
+    )
+
+
+def _fit(
+    stream: keras.Model,
+    source: BatchSource,
+    train: Sequence[str],
+    validation: Sequence[str],
+    config: StageConfig,
+    files: _Files,
+    callback: StageCheckpoint,
+) -> None:
+    done = callback.progress.epochs
+    devices = stream.distribute_strategy.num_replicas_in_sync
+    with LoaderErrors() as errors:
+        batches = training_dataset(
+            source, train, batch_size=config.batch_size, seed=config.seed, first_epoch=done, epochs=config.epochs, errors=errors
+        )
+        stream.fit(
+            batches,
+            initial_epoch=done,
+            epochs=config.epochs,
+            steps_per_epoch=steps_per_epoch(len(train), config.batch_size),
+            validation_data=evaluation_dataset(
+                source, validation, clips_per_batch=clips_per_batch(source, config.batch_size, devices), errors=errors
+            ),
+            callbacks=[callback, *tensorboard(files.tensorboard)],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+
+
+def clips_per_batch(source: BatchSource, rows: int, devices: int = 1) -> int:
+    """Clips whose test sub-sequences make about `rows` rows, in a number that divides among the devices."""
+    clips = max(1, rows // source.test_rows)
+    return -(-clips // devices) * devices
+
+
+def _optimizer(config: StageConfig) -> keras.optimizers.Optimizer:
+    if config.weight_decay:
+        return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    return keras.optimizers.Adam(config.learning_rate)
+
+
+def _seed_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of the seed generators of a model's layers: variables, but not weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [v for v in model.variables if id(v) not in weights and v.name == "seed_generator_state"]
+
+
+def _read_finished(model: keras.Model, files: _Files, run: dict) -> StageHistory:
+    try:
+        state = json.loads(files.finished.read_text())
+        progress = Progress.from_json(state["progress"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            "cannot be read as the record of a finished stage", file=files.finished, found=error,
+            fix="delete it, or train without --resume",
+        ) from error  # fmt: skip
+    check_same_run(state["run"], run, files.finished)
+    load_weights(model, files.weights)
+    return files.history(progress)
+
+
+def _check_strategy(
+    model: keras.Model, stream: keras.Model, strategy: tf.distribute.Strategy | None, config: StageConfig
+) -> None:
+    for part in (model, stream):
+        if strategy is not None and part.distribute_strategy is not strategy:
+            raise ConfigError(
+                f"model {part.name} was not built under the strategy that it is to train with",
+                found=type(part.distribute_strategy).__name__,
+                expected=type(strategy).__name__,
+                fix="build the model and its streams inside `with strategy.scope():`",
+            )
+    devices = stream.distribute_strategy.num_replicas_in_sync
+    if config.batch_size % devices:
+        raise ConfigError(
+            f"stage {config.name}: the batch does not divide among the devices",
+            found=f"batch size {config.batch_size}",
+            expected=f"a multiple of {devices}",
+        )
+
+
+def _digest(clip_ids: Sequence[str]) -> str:
+    """Number and short checksum of a list of clips."""
+    return f"{len(clip_ids)} clips, {hashlib.sha256(' '.join(clip_ids).encode()).hexdigest()[:12]}"
