@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from keras_actrec.cache.readers import FeatureCache, PoseCache
 from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout

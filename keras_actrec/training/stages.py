@@ -187,6 +187,7 @@ def _fit(
                 source, validation, clips_per_batch=clips_per_batch(source, config.batch_size, devices), errors=errors
             ),
             callbacks=[callback, *tensorboard(files.tensorboard)],
+            shuffle=False,  # the batches come shuffled
             verbose=1 if sys.stdout.isatty() else 2,
         )
 

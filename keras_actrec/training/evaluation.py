@@ -1,0 +1,170 @@
+"""Testing: logits averaged over the K test sub-sequences of each clip, for every stream from one pass."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import keras
+import numpy as np
+
+from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, evaluation_dataset
+from keras_actrec.training import metrics
+from keras_actrec.training.files import whole_file
+
+STREAMS: Mapping[str, str] = MappingProxyType({"pose": "pose_logits", "rgb": "rgb_logits", "fused": "logits"})
+_SCORES = "scores_"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of the tested clips, and the numbers that follow from them.
+
+    Attributes:
+        clip_ids: the n tested clips.
+        labels: int32 (n,), their classes.
+        scores: stream ("pose", "rgb", "fused") → float32 (n, classes), logits averaged over the sub-sequences.
+        subsequences: sub-sequences per clip, K.
+
+    Raises:
+        ConfigError: the arrays do not fit each other.
+    """
+
+    clip_ids: tuple[str, ...]
+    labels: np.ndarray
+    scores: Mapping[str, np.ndarray]
+    subsequences: int
+
+    def __post_init__(self):
+        for stream, scores in self.scores.items():
+            if scores.ndim != 2 or not len(scores) == len(self.labels) == len(self.clip_ids):
+                raise ConfigError(
+                    f"the scores of stream {stream} do not fit the clips",
+                    found=f"scores {scores.shape}, labels {self.labels.shape}",
+                    expected=f"one row and one label for each of {len(self.clip_ids)} clips",
+                )
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Stream → top-1 accuracy."""
+        return {stream: metrics.accuracy(self.confusion_matrix(stream)) for stream in self.scores}
+
+    @property
+    def mean_class_accuracy(self) -> dict[str, float]:
+        """Stream → mean of the accuracies of the classes that have clips."""
+        return {stream: metrics.mean_class_accuracy(self.confusion_matrix(stream)) for stream in self.scores}
+
+    @property
+    def macro_f1(self) -> dict[str, float]:
+        """Stream → mean F1 over classes."""
+        return {stream: metrics.macro_f1(self.confusion_matrix(stream)) for stream in self.scores}
+
+    def predictions(self, stream: str) -> np.ndarray:
+        """Class of the highest score, int64 (n,)."""
+        return self.scores[stream].argmax(axis=1)
+
+    def confusion_matrix(self, stream: str) -> np.ndarray:
+        """int64 (classes, classes): rows are true classes, columns predicted ones."""
+        return metrics.confusion_matrix(self.labels, self.predictions(stream), self.scores[stream].shape[1])
+
+    def per_class_accuracy(self, stream: str) -> np.ndarray:
+        """float64 (classes,); NaN for classes without clips."""
+        return metrics.per_class_accuracy(self.confusion_matrix(stream))
+
+
+def evaluate(
+    model: keras.Model,
+    source: BatchSource,
+    clip_ids: Sequence[str],
+    *,
+    streams: Mapping[str, str] = STREAMS,
+    batch_rows: int = 80,
+) -> Evaluation:
+    """Tests a model on all sub-sequences of some clips, in one pass for all streams (paper section 4).
+
+    Args:
+        model: a model with a dict of outputs, built under the strategy that is to run it.
+        source: where the test sub-sequences come from; it is asked for the model's inputs only.
+        clip_ids: clips to test.
+        streams: name in the result → name of the output. Those that the model has are scored; an output that is another
+            stream's too (`logits` of a model with one stream) counts once.
+        batch_rows: about how many sub-sequences go through the model at once; memory is bounded by it (an 80-row batch of
+            hand features is 52 MB).
+
+    Raises:
+        ConfigError: no clips, or the model has none of the outputs.
+        ActrecError: whatever the source raises.
+    """
+    outputs = _scored_outputs(model, streams)
+    strategy = model.distribute_strategy
+    devices = strategy.num_replicas_in_sync
+    clips = -(-max(1, batch_rows // source.test_rows) // devices) * devices
+    with strategy.scope():
+        scorer = keras.Model(model.input, outputs)
+    with LoaderErrors() as errors:
+        batches = evaluation_dataset(source.select(tuple(model.input)), clip_ids, clips_per_batch=clips, errors=errors)
+        logits = scorer.predict(batches.map(lambda inputs, labels, weights: inputs), verbose=1 if sys.stdout.isatty() else 2)
+    return Evaluation(
+        clip_ids=tuple(clip_ids),
+        labels=np.array([source.label(clip) for clip in clip_ids], np.int32),
+        scores={stream: _mean_over_rows(logits[stream], len(clip_ids), source.test_rows) for stream in outputs},
+        subsequences=source.test_rows,
+    )
+
+
+def _scored_outputs(model: keras.Model, streams: Mapping[str, str]) -> dict[str, keras.KerasTensor]:
+    chosen = {}
+    for stream, name in streams.items():
+        tensor = model.output.get(name)
+        if tensor is not None and all(tensor is not other for other in chosen.values()):
+            chosen[stream] = tensor
+    if not chosen:
+        raise ConfigError(
+            f"model {model.name} has no output to score",
+            found=", ".join(model.output),
+            expected=f"one of {', '.join(streams.values())}",
+        )
+    return chosen
+
+
+def _mean_over_rows(logits: np.ndarray, clips: int, rows: int) -> np.ndarray:
+    """(padded clips · rows, classes) → (clips, classes); padding is cut off."""
+    return logits[: clips * rows].reshape(clips, rows, -1).mean(axis=1, dtype=np.float32)
+
+
+def save_scores(path: str | Path, evaluation: Evaluation) -> None:
+    """Writes the scores as `.npz` without pickle, for late fusion with other models: clip_ids, labels, subsequences,
+    scores_<stream>.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    scores = {f"{_SCORES}{stream}": array for stream, array in evaluation.scores.items()}
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            clip_ids=np.array(evaluation.clip_ids, dtype=np.str_),
+            labels=evaluation.labels,
+            subsequences=np.int64(evaluation.subsequences),
+            **scores,
+        )
+
+
+def load_scores(path: str | Path) -> Evaluation:
+    """Reads a file that `save_scores` wrote.
+
+    Raises:
+        WeightsError: the file is damaged or holds no scores.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            scores = {name.removeprefix(_SCORES): file[name] for name in file.files if name.startswith(_SCORES)}
+            clip_ids = tuple(str(clip) for clip in file["clip_ids"])
+            return Evaluation(clip_ids, file["labels"], scores, int(file["subsequences"]))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError("cannot be read as scores", file=path, found=error, fix="run the test again") from error
