@@ -78,9 +78,7 @@ class STAHandsConfig:
         for field, choices in _CHOICES.items():
             value = getattr(self, field)
             if value not in choices:
-                raise ConfigError(
-                    f"STAHandsConfig: unknown {field}", found=repr(value), expected=" | ".join(map(repr, choices))
-                )
+                raise ConfigError(f"STAHandsConfig: unknown {field}", found=repr(value), expected=" | ".join(choices))
         self._check_sizes()
         if self.has_rgb_stream:
             self._check_conditioning()
