@@ -1,0 +1,302 @@
+"""Glimpse sensors: image networks that turn a crop into 2048 values, with their preprocessing inside.
+
+Sources: Inception V3 (Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016) and ResNet-50 (He et
+al., "Deep Residual Learning for Image Recognition", 2016), both from keras.applications, cut before the classifier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+from keras import ops
+
+from keras_actrec.errors import ConfigError, WeightsError
+
+FEATURE_SIZE = 2048
+_CALIBRATION_PIXELS = 360_000
+_SIGNIFICANT_DIGITS = 4
+_WAYS_OUT = (
+    "either let Keras download them once on a machine with network and copy the file from ~/.keras/models, "
+    "or give a local file with --sensor-weights FILE, or take --sensor-weights random for trials"
+)
+
+
+@dataclass(frozen=True)
+class SensorConfig:
+    """An image network.
+
+    Attributes:
+        name: "inception_v3" (the paper's) or "resnet50".
+        weights: "imagenet" (keras.applications downloads them), "random" (seeded, for trials and tests) or the path of an
+            .h5 file: weights as keras.applications distributes them, with or without the classifier, or what
+            `save_weights` of such a model or of `build_sensor` wrote.
+        image_size: side of the input in pixels; at least 75 for Inception V3, 32 for ResNet-50.
+        dtype: "float32" or "bfloat16": type of the computation; the weights stay float32.
+        seed: of "random" weights.
+
+    Raises:
+        ConfigError: an unknown name or dtype, or an image too small for the network.
+    """
+
+    name: str = "inception_v3"
+    weights: str = "imagenet"
+    image_size: int = 299
+    dtype: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.name not in _NETWORKS:
+            raise ConfigError("unknown sensor", found=self.name, expected=f"one of {', '.join(_NETWORKS)}")
+        if self.dtype not in _POLICIES:
+            raise ConfigError("unknown dtype of the sensor", found=self.dtype, expected=f"one of {', '.join(_POLICIES)}")
+        least = _NETWORKS[self.name].least_size
+        if self.image_size < least:
+            raise ConfigError(f"images are too small for {self.name}", found=self.image_size, expected=f"at least {least}")
+        if self.seed < 0:
+            raise ConfigError("a seed must not be negative", found=self.seed)
+
+
+@dataclass(frozen=True)
+class _Network:
+    build: Callable[..., keras.Model]
+    preprocessing: str
+    least_size: int
+
+
+_NETWORKS = {
+    "inception_v3": _Network(keras.applications.InceptionV3, "scaled", 75),
+    "resnet50": _Network(keras.applications.ResNet50, "caffe", 32),
+}
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+SENSORS = tuple(_NETWORKS)
+
+
+@keras.saving.register_keras_serializable(package="keras_actrec")
+class ImagePreprocessing(keras.layers.Layer):
+    """RGB values 0..255 → what keras.applications' networks were trained on: `keras.applications.*.preprocess_input`.
+
+    Args:
+        mode: "scaled": x / 127.5 - 1, in [-1, 1]; "caffe": BGR minus the mean of ImageNet (103.939, 116.779, 123.68).
+
+    Input (B, H, W, 3) of any type, output (B, H, W, 3) float32.
+    """
+
+    def __init__(self, mode: str, *, name: str | None = None, dtype: str = "float32"):
+        super().__init__(name=name, dtype=dtype, trainable=False)
+        if mode not in ("scaled", "caffe"):
+            raise ConfigError("unknown preprocessing", found=mode, expected="scaled or caffe")
+        self.mode = mode
+
+    def call(self, images):
+        images = ops.cast(images, "float32")
+        if self.mode == "scaled":
+            return images / 127.5 - 1.0
+        return ops.flip(images, axis=-1) - ops.convert_to_tensor([103.939, 116.779, 123.68], "float32")
+
+    def compute_output_spec(self, images):
+        return keras.KerasTensor(images.shape, "float32")
+
+    def get_config(self):
+        return {"name": self.name, "dtype": "float32", "mode": self.mode}
+
+
+def build_sensor(config: SensorConfig) -> keras.Model:
+    """Builds a sensor with its weights, frozen.
+
+    Returns:
+        A model from RGB uint8 (B, image_size, image_size, 3) to float32 (B, 2048); preprocessing is inside.
+
+    Raises:
+        WeightsError: the weights cannot be had, or a file's weights do not fit.
+    """
+    model = _architecture(config)
+    if config.weights == "random":
+        _randomise(model, config.seed)
+    elif config.weights == "imagenet":
+        _load_imagenet(model, config)
+    else:
+        load_sensor_weights(model, config.weights)
+    if config.dtype != "float32":
+        model = _with_dtype(model, _POLICIES[config.dtype])
+    model.trainable = False
+    return model
+
+
+def weights_checksum(model: keras.Model) -> str:
+    """SHA-256 over names and float32 bytes of all weights, in layer order; the same in every process and dtype policy.
+
+    Layer names that Keras numbers per process (conv2d_94) do not enter, the position and class of the layer does.
+    """
+    digest = hashlib.sha256()
+    for position, layer in enumerate(_weighted_layers(model)):
+        for weight in layer.weights:
+            digest.update(f"{position}/{type(layer).__name__}/{weight.name}{tuple(weight.shape)}".encode())
+            digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight.value), "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _architecture(config: SensorConfig) -> keras.Model:
+    network = _NETWORKS[config.name]
+    images = keras.Input((config.image_size, config.image_size, 3), dtype="uint8", name="images")
+    scaled = ImagePreprocessing(network.preprocessing, name="preprocessing")(images)
+    # One flat model: its saved weights are laid out like those of keras.applications without the classifier.
+    model = network.build(weights=None, include_top=False, pooling="avg", input_tensor=scaled)
+    return _with_dtype(keras.Model(images, model.output, name=config.name), "float32")
+
+
+def _with_dtype(model: keras.Model, policy: str) -> keras.Model:
+    """The same network and weights, computing in another dtype; preprocessing and the final mean stay float32."""
+
+    def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
+        fixed = isinstance(layer, (keras.layers.InputLayer, ImagePreprocessing))
+        dtype = layer.dtype if fixed else policy
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D) and policy != "float64":
+            dtype = "float32"
+        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+    clone = keras.models.clone_model(model, clone_function=rebuild)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in model.layers if layer.weights]
+
+
+# Random weights.
+
+
+def _randomise(model: keras.Model, seed: int) -> None:
+    """He-normal kernels, then batch-norm statistics of a few synthetic images.
+
+    Without statistics the activations shrink from layer to layer, below what float16 holds. They are computed in float64
+    and rounded, so that the order of a sum, which depends on threads and processor, does not change the checksum.
+    """
+    for position, layer in enumerate(_weighted_layers(model)):
+        if isinstance(layer, keras.layers.Conv2D):
+            shape = layer.kernel.shape
+            deviation = np.sqrt(2.0 / np.prod(shape[:-1]))
+            kernel = np.random.default_rng([seed, position]).standard_normal(shape) * deviation
+            layer.kernel.assign(kernel.astype(np.float32))
+    precise = _with_dtype(model, "float64")
+    for layer in precise.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # one pass in training mode then leaves the statistics of its batch
+    precise(_calibration_images(model.input_shape[1], seed), training=True)
+    for source, target in zip(_weighted_layers(precise), _weighted_layers(model), strict=True):
+        if isinstance(target, keras.layers.BatchNormalization):
+            for name in ("moving_mean", "moving_variance"):
+                values = ops.convert_to_numpy(getattr(source, name).value)
+                getattr(target, name).assign(_rounded(values).astype(np.float32))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Values to a few significant digits."""
+    exponents = np.floor(np.log10(np.maximum(np.abs(values), 1e-30)))
+    scale = 10.0 ** (_SIGNIFICANT_DIGITS - 1 - exponents)
+    return np.round(values * scale) / scale
+
+
+def _calibration_images(size: int, seed: int) -> np.ndarray:
+    """Seeded images with structure at several scales, uint8 (n, size, size, 3); the smaller, the more."""
+    count = int(np.clip(_CALIBRATION_PIXELS // size**2, 4, 64))
+    rng = np.random.default_rng([seed, 1 << 20])
+    images = np.zeros((count, size, size, 3))
+    for cells in (2, 5, 12, 50):
+        noise = rng.uniform(-1.0, 1.0, (count, cells, cells, 3))
+        index = np.arange(size) * cells // size
+        images += noise[:, index][:, :, index] * 60.0
+    return np.clip(images + rng.uniform(64, 192, (count, 1, 1, 3)), 0, 255).astype(np.uint8)
+
+
+# Weights of files.
+
+
+def _load_imagenet(model: keras.Model, config: SensorConfig) -> None:
+    shape = (config.image_size, config.image_size, 3)
+    try:
+        source = _NETWORKS[config.name].build(weights="imagenet", include_top=False, pooling="avg", input_shape=shape)
+    except Exception as error:  # keras raises bare Exception where the download fails
+        raise WeightsError(
+            f"the ImageNet weights of {config.name} cannot be had: {_first_line(error)}", fix=_WAYS_OUT
+        ) from error
+    model.set_weights(source.get_weights())
+
+
+def load_sensor_weights(model: keras.Model, path: str | Path) -> None:
+    """Loads an .h5 file into a sensor: Keras 3's `.weights.h5`, or the older form that keras.applications distributes.
+
+    A classifier at the end of the file is passed over.
+
+    Raises:
+        WeightsError: the file is absent or no weights file, or a layer is missing or has other shapes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError("there is no such weights file", file=path, fix=_WAYS_OUT)
+    try:
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            if "layer_names" in root.attrs:
+                _load_older_form(model, root, path)
+                return
+            if "layers" not in file:
+                raise WeightsError(
+                    "the file holds no Keras weights", file=path, found=f"groups {list(file)[:5]}", fix=_WAYS_OUT
+                )
+    except OSError as error:
+        raise WeightsError(f"the file is no HDF5 file: {_first_line(error)}", file=path, fix=_WAYS_OUT) from error
+    if not path.name.endswith(".weights.h5"):
+        raise WeightsError("Keras 3 weights need a name that ends in .weights.h5", file=path, fix="rename the file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one line per layer; the error below says it once
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise WeightsError(f"the weights do not fit {model.name}: {_first_line(error)}", file=path, fix=_WAYS_OUT) from error
+
+
+def _load_older_form(model: keras.Model, root: h5py.Group, path: Path) -> None:
+    """Layer by layer in the file's order, as Keras does; every shape is checked before anything is assigned."""
+    groups = [(_text(name), root[_text(name)]) for name in root.attrs["layer_names"]]
+    saved = [(name, [group[_text(w)][()] for w in group.attrs["weight_names"]]) for name, group in groups]
+    saved = [(name, arrays) for name, arrays in saved if arrays]
+    layers = _weighted_layers(model)
+    classifier = len(saved) == len(layers) + 1 and [array.ndim for array in saved[-1][1]] == [2, 1]
+    if len(saved) - classifier != len(layers):
+        raise WeightsError(
+            f"the file is of another network than {model.name}",
+            file=path,
+            found=f"{len(saved)} layers with weights",
+            expected=f"{len(layers)}",
+            fix=_WAYS_OUT,
+        )
+    pairs = list(zip(layers, saved, strict=False))
+    for layer, (name, arrays) in pairs:
+        found, expected = [a.shape for a in arrays], [tuple(w.shape) for w in layer.get_weights()]
+        if found != expected:
+            raise WeightsError(
+                f"the weights do not fit layer {layer.name} of {model.name}",
+                file=path,
+                place=f"layer {name}",
+                found=found,
+                expected=expected,
+                fix=_WAYS_OUT,
+            )
+    for layer, (_, arrays) in pairs:
+        layer.set_weights(arrays)
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
