@@ -94,9 +94,8 @@ class _Scan:
         if self.line > len(self.lines):
             self.fail("the file ends too early", "the end of the file", "joint lines", line=len(self.lines))
         if self.line < len(self.lines):
-            self.fail(
-                "the file goes on after its last frame", _short(self.lines[self.line]), f"{frames} frames", line=self.line
-            )
+            extra = _short(self.lines[self.line])
+            self.fail("the file goes on after its last frame", extra, f"the end after {frames} frames", line=self.line)
         return bodies, frames
 
     def next(self, what: str) -> str:
@@ -109,10 +108,10 @@ class _Scan:
         text = self.next(what).strip()
         number = int(text) if text.isdigit() and len(text) < 10 else -1
         if number < least or (most is not None and number > most):
-            wanted = (
-                str(most) if least == most else f"{least} to {most}" if most is not None else f"an integer of at least {least}"
+            expected = (
+                f"an integer of at least {least}" if most is None else f"{least}" if least == most else f"{least} to {most}"
             )
-            self.fail(f"wrong {what}", _short(text), wanted, line=self.line - 1)
+            self.fail(f"wrong {what}", _short(text), expected, line=self.line - 1)
         return number
 
     def body_id(self) -> int:
