@@ -1,8 +1,9 @@
 """Cleaning: raw bodies of a sensor → up to two people, first the one who moves most, without false bodies and short gaps.
 
-The filters are those of the usual public denoising of NTU RGB+D: a false body lives for at most 11 frames, is wider than
-0.8 times its height in most frames (furniture), or hardly moves. The last one is judged with care here: a body that stands
-still but has the shape of a person stays, as somebody may be handed something.
+The authors of NTU RGB+D (README of https://github.com/shahroudy/NTURGB-D) warn of tables and seats among the bodies, advise
+to drop what is too wide for its height, and take the body with the largest variance of its joints as the first person.
+Projects on that data set also drop bodies of at most 11 frames, and ones that hardly move. The last rule is applied with
+care here: a body that stands still but has the shape of a person stays, as somebody may be handed something.
 """
 
 from __future__ import annotations
