@@ -22,7 +22,7 @@ AT_HEAD = (70.0, 15.0, 36.0, 124.0)
 """A hand in front of the mouth."""
 RAISED = (68.0, 24.0, 0.0, 84.0)
 """A hand in front of and beside the head."""
-AT_CHEST = (24.0, 13.0, 6.0, 88.0)
+AT_CHEST = (24.0, 13.0, 11.0, 88.0)
 """A hand in front of the chest."""
 
 
@@ -112,8 +112,8 @@ def _both(posture: tuple[float, ...], frames: int) -> np.ndarray:
 def _swing_hands(styles: tuple[Style, ...], s: np.ndarray, rng: np.random.Generator, together: bool) -> Performance:
     """Both hands swing sideways in front of the chest: towards each other, or both to the same side."""
     (style,) = styles
-    cycles, phase = style.tempo * rng.uniform(2.2, 2.8), rng.uniform(0, 2 * np.pi)
-    swing = np.sin(2 * np.pi * cycles * s + phase)
+    cycles, phase = style.tempo * rng.uniform(2.0, 2.4), rng.uniform(-0.5, 0.5)
+    swing = -np.cos(2 * np.pi * cycles * s + phase)  # the hands start apart, or both on the left
     arms = _both(AT_CHEST, len(s))
     size = 22.0 * style.amplitude
     arms[:, LEFT, 2] += size * swing
@@ -155,7 +155,7 @@ def _in_turn(styles: tuple[Style, ...], s: np.ndarray, rng: np.random.Generator,
 def _walk_together(styles: tuple[Style, ...], s: np.ndarray, rng: np.random.Generator) -> Performance:
     """Two people who face each other walk from about 1.75 m to about 0.8 m apart."""
     far, near = rng.uniform(1.65, 1.85), rng.uniform(0.7, 0.9)
-    axis = np.deg2rad(rng.uniform(-20, 20) + rng.choice((0.0, 180.0)))
+    axis = np.deg2rad(rng.uniform(-20, 20))
     middle = rng.uniform((-0.15, -0.15), (0.15, 0.15))
     direction = np.array([np.cos(axis), -np.sin(axis)])  # world (x, z) from the first person to the second
     postures = []

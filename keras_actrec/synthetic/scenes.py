@@ -99,7 +99,7 @@ def _wall_texture(width: int, height: int, rng: np.random.Generator) -> np.ndarr
     cupboard[:] = np.float32(rng.uniform((50, 70, 90), (90, 115, 140)))
     cupboard[:3] *= 0.6
     cupboard[:, wide // 2 - 1 : wide // 2 + 1] *= 0.5
-    return _grained(picture, rng, 5.0)
+    return _grained(picture, rng, 3.5)
 
 
 def _poster(area: np.ndarray, rng: np.random.Generator) -> None:
@@ -123,4 +123,4 @@ def _floor_texture(size: int, rng: np.random.Generator) -> np.ndarray:
         picture += tiles[index][:, index][..., None]
         picture[::42] *= 0.75
         picture[:, ::42] *= 0.75
-    return _grained(picture, rng, 6.0)
+    return _grained(picture, rng, 4.5)

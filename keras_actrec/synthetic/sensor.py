@@ -12,7 +12,7 @@ from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.synthetic.cameras import Camera
 
-NOISE = 0.004
+NOISE = 0.003
 """Standard deviation of a tracked joint's coordinates, metres; an inferred joint has three times as much."""
 
 FAULTY = 0.25
