@@ -74,7 +74,7 @@ class StageCheckpoint(keras.callbacks.Callback):
                 weights=arrays_of(self._weights),
                 optimizer=arrays_of(self.model.optimizer.variables),
                 seeds=arrays_of(self._seeds),
-                best=self.best,
+                best=self.best if self.progress.wait else (),
             ),
         )
         if self.finished:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keras_actrec.errors import DiskFullError
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
-def whole_file(path: str | Path, *, ending: str = "") -> Iterator[Path]:
+def whole_file(path: str | Path, *, ending: str = "", size: int = 0) -> Iterator[Path]:
     """Gives a name to write under; the file gets its final name when the block ends, and is deleted when the block fails.
 
     Args:
         path: final name; its folder is made if need be.
         ending: what the temporary name has to end in, for writers that insist on an ending.
+        size: bytes that will be written, for writers that fail badly on a full disk (HDF5): refused before they start.
 
     Raises:
         DiskFullError: no space left.
@@ -26,15 +30,19 @@ def whole_file(path: str | Path, *, ending: str = "") -> Iterator[Path]:
     part = path.with_name(f"{path.name}.part{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if size > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield part
         with part.open("rb") as written:  # on disk before the rename is: a power cut must not leave an empty final file
             os.fsync(written.fileno())
         os.replace(part, path)
     except OSError as error:
         _delete(part)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _DISK_FULL:
             raise DiskFullError(
-                "no space left while writing", file=path, fix="free space and run the same command with --resume"
+                f"no space left to write the file: {error.strerror}",
+                file=path,
+                fix="free space or give another --workdir, and run the same command with --resume",
             ) from error
         raise
     except BaseException:

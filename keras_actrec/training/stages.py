@@ -57,7 +57,7 @@ class _Files:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.checkpoint = folder / "checkpoint.npz"
+        self.checkpoint = folder / "checkpoint.npys"
         self.csv = folder / "log.csv"
         self.weights = folder / "model.weights.h5"
         self.finished = folder / "finished.json"
@@ -86,7 +86,7 @@ def run_stage(
     Everything random follows from config.seed, so that a run that was killed at any instant and resumed ends with the weights
     of an uninterrupted one.
 
-    Files below `workdir`/`config.name`: checkpoint.npz (deleted at the end), log.csv, model.weights.h5, finished.json,
+    Files below `workdir`/`config.name`: checkpoint.npys (deleted at the end), log.csv, model.weights.h5, finished.json,
     tensorboard/.
 
     Args:
@@ -153,7 +153,7 @@ def _prepare(model: keras.Model, stream: keras.Model, files: _Files, run: dict, 
             (seeds, checkpoint.seeds),
         ):
             assign(variables, arrays, files.checkpoint)
-        progress, best = checkpoint.progress, checkpoint.best
+        progress, best = checkpoint.progress, checkpoint.best or arrays_of(stream.weights)
     else:
         # Dropout starts each stage from the stage's own seed: a resumed run that skips the stages before finds it the same.
         rng = np.random.default_rng((config.seed, 1))
@@ -241,6 +241,11 @@ def _check_strategy(
             f"stage {config.name}: the batch does not divide among the devices",
             found=f"batch size {config.batch_size}",
             expected=f"a multiple of {devices}",
+        )
+    if config.jit_compile is True and devices > 1:
+        # "Trying to access resource … located in device …": XLA reaches the variables of one device only.
+        raise ConfigError(
+            f"stage {config.name}: XLA does not compile a step that spans {devices} devices", fix='set jit_compile to "auto"'
         )
 
 

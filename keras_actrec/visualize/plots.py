@@ -15,7 +15,7 @@ from keras_actrec.errors import ConfigError
 from keras_actrec.training.files import whole_file
 
 COUNTED_CLASSES = 20
-"""Up to so many classes the cells hold their percentage; beyond, colour has to do."""
+"""Up to so many classes every cell that is not empty holds its percentage; beyond, those of at least 5 %."""
 
 
 def confusion_matrix_png(matrix: np.ndarray, class_names: Sequence[str], path: str | Path, *, title: str = "") -> None:
@@ -46,13 +46,18 @@ def confusion_matrix_png(matrix: np.ndarray, class_names: Sequence[str], path: s
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class (clips)")
     axes.set_title(title)
-    if classes <= COUNTED_CLASSES:
-        for (row, column), share in np.ndenumerate(shares):
-            if matrix[row, column]:
-                colour = "white" if share > 0.5 else "black"
-                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(np.arange(classes - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(classes - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="0.9", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    many = classes > COUNTED_CLASSES
+    for (row, column), share in np.ndenumerate(shares):
+        if matrix[row, column] and (share >= 0.05 or not many):
+            colour = "white" if share > 0.5 else "black"
+            size = 6 if many else 8
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=size, color=colour)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    bar.set_label("share of the true class's clips" + (", % in the cells" if classes <= COUNTED_CLASSES else ""))
+    bar.set_label("share of the true class's clips, % in the cells")
     _save(figure, path)
 
 
@@ -114,4 +119,4 @@ def _figure(width: float, height: float) -> Figure:
 
 def _save(figure: Figure, path: str | Path) -> None:
     with whole_file(path) as part:
-        figure.savefig(part, format="png", dpi=120)
+        figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
