@@ -53,5 +53,5 @@ class SkeletonSequence:
 
     @property
     def present(self) -> np.ndarray:
-        """bool (T, P): the body is there in that frame."""
-        return ~np.isnan(self.joints).any(axis=(2, 3))
+        """bool (T, P): the body is there in that frame: at least one of its joints is known."""
+        return ~np.isnan(self.joints).all(axis=(2, 3))
