@@ -284,6 +284,19 @@ def rgb_stream(model: keras.Model) -> keras.Model:
     return _stream(model, "rgb", tuple(model.input))
 
 
+def without_pose_classifier(model: keras.Model) -> keras.Model:
+    """A trained two-stream model as an "RGB only" one whose attention still sees the pose (rows E and G of Table 6).
+
+    Its `logits` are the RGB stream's; layers and weights are shared with `model`, which needs both streams.
+
+    Raises:
+        ConfigError: the model has no RGB stream.
+    """
+    logits = _stream(model, "rgb", tuple(model.input)).output
+    kept = {name: tensor for name, tensor in model.output.items() if name not in ("pose_logits", "logits")}
+    return keras.Model(model.input, {**kept, "logits": logits}, name=model.name)
+
+
 def _stream(model: keras.Model, stream: str, input_names: tuple[str, ...]) -> keras.Model:
     names = {layer.name for layer in model.layers}
     if f"{stream}_logits" not in names:

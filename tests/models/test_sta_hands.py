@@ -19,6 +19,7 @@ from keras_actrec.models.sta_hands import (
     preset,
     rgb_stream,
     sta_hands,
+    without_pose_classifier,
 )
 from tests.harness import make_nonzero, numpy_outputs, outputs_on_jax, random_array, run_model_test
 
@@ -360,3 +361,18 @@ def test_bad_configurations_are_refused(changes, message):
 
 def test_filters_may_come_as_a_list():
     assert STAHandsConfig(classes=60, pose_filters=[32, 64]) == STAHandsConfig(classes=60)
+
+
+def test_rgb_only_model_of_a_trained_one_keeps_its_numbers():
+    """Rows E and G of Table 6: the pose steers the attention, its classifier has no say."""
+    config = dataclasses.replace(small("table6_k"), streams="both")
+    model, inputs = sta_hands(config), inputs_for(config)
+    whole, alone = numpy_outputs(model, inputs), numpy_outputs(without_pose_classifier(model), inputs)
+    assert set(alone) == set(expected_shapes(dataclasses.replace(config, streams="rgb")))
+    np.testing.assert_array_equal(alone["logits"], whole["rgb_logits"])
+    np.testing.assert_array_equal(alone["spatial_attention"], whole["spatial_attention"])
+
+
+def test_pose_only_model_has_no_rgb_stream_to_keep():
+    with pytest.raises(ConfigError, match="has no rgb stream"):
+        without_pose_classifier(sta_hands(small("table6_a")))

@@ -1,0 +1,44 @@
+"""Classifies one clip with an exported model and draws what the model attended to.
+
+    python experiments/predict.py --model runs/ntu_pose_rgb/export --video CLIP_rgb.avi --skeleton CLIP.skeleton
+
+Prints the five most probable classes and writes the explained clip: `.avi` or `.mp4` gives a video, `.png` a picture of the
+moments that the model attended to most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from keras_actrec.errors import ActrecError
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="directory of the exported model")
+    parser.add_argument("--video", type=Path, required=True, help="RGB video of the clip")
+    parser.add_argument("--skeleton", type=Path, required=True, help="NTU .skeleton file of the clip")
+    parser.add_argument("--out", type=Path, help="explained clip (default: VIDEO's name + _explained.avi, in this folder)")
+    parser.add_argument("--sensor-weights", help="weights file of the image network, if not where the export says")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    from keras_actrec.recipes.prediction import predict_clip, write_explanation
+
+    try:
+        prediction = predict_clip(args.model, args.video, args.skeleton, sensor_weights=args.sensor_weights)
+        for name, probability in prediction.top():
+            print(f"{100 * probability:6.2f} %  {name}")
+        print(f"wrote {write_explanation(prediction, args.out or Path(f'{args.video.stem}_explained.avi'))}")
+    except ActrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
