@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,8 +107,12 @@ class ImagePreprocessing(keras.layers.Layer):
         return {"name": self.name, "dtype": "float32", "mode": self.mode}
 
 
-def build_sensor(config: SensorConfig) -> keras.Model:
+def build_sensor(config: SensorConfig, *, weights: Sequence[np.ndarray] | None = None) -> keras.Model:
     """Builds a sensor with its weights, frozen.
+
+    Args:
+        config: what to build.
+        weights: arrays of `get_weights()` of such a sensor to take instead of `config.weights` (worker processes).
 
     Returns:
         A model from RGB uint8 (B, image_size, image_size, 3) to float32 (B, 2048); preprocessing is inside.
@@ -117,7 +121,9 @@ def build_sensor(config: SensorConfig) -> keras.Model:
         WeightsError: the weights cannot be had, or a file's weights do not fit.
     """
     model = _architecture(config)
-    if config.weights == "random":
+    if weights is not None:
+        model.set_weights(list(weights))
+    elif config.weights == "random":
         _randomise(model, config.seed)
     elif config.weights == "imagenet":
         _load_imagenet(model, config)

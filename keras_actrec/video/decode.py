@@ -121,7 +121,7 @@ class VideoReader:
             )
         if asked is not None and decoded < asked:
             raise VideoError(
-                "the video is shorter than asked",
+                "the video ends before the last frame of its skeleton",
                 file=self.path,
                 place=f"frame {decoded}",
                 found=f"{decoded} frames",

@@ -1,0 +1,132 @@
+"""Data set → pose cache: skeletons parsed, cleaned, sampled and turned into pose tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_actrec.cache.schema import CLIPS_PER_SHARD, POSES, CacheIndex, CacheOptions, plan_cache
+from keras_actrec.cache.writer import PoseShardWriter
+from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
+from keras_actrec.errors import ActrecError, DatasetError
+from keras_actrec.extraction.run import ExtractionReport, run_extraction
+from keras_actrec.extraction.workers import ShardResult, Tick
+from keras_actrec.skeletons.cleaning import CleaningConfig, clean
+from keras_actrec.skeletons.layout import SkeletonLayout
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
+from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
+
+_STAGE = "poses"
+_CLEANING, _TENSOR, _SAMPLING = CleaningConfig(), PoseTensorConfig(), SamplingConfig()
+
+
+def pose_cache_options(
+    dataset_name: str, layout: SkeletonLayout, cleaning: CleaningConfig, tensor: PoseTensorConfig, sampling: SamplingConfig
+) -> CacheOptions:
+    """Options of the pose cache that `extract_poses` writes with these arguments; what a reader expects."""
+    options = {"cleaning": asdict(cleaning), "tensor": asdict(tensor), "sampling": asdict(sampling)}
+    return CacheOptions(POSES, dataset_name, layout.name, options)
+
+
+def dataset_layout(dataset: ActionDataset) -> SkeletonLayout:
+    """The one layout of all records. Raises DatasetError where there is no record or more than one layout."""
+    layouts = {record.layout.name: record.layout for record in dataset.records}
+    if len(layouts) != 1:
+        found = ", ".join(sorted(layouts)) or "no records"
+        raise DatasetError("a cache needs clips of one layout", found=found, fix="check the data root")
+    return next(iter(layouts.values()))
+
+
+def extract_poses(
+    dataset: ActionDataset,
+    directory: str | Path,
+    *,
+    cleaning: CleaningConfig = _CLEANING,
+    tensor: PoseTensorConfig = _TENSOR,
+    sampling: SamplingConfig = _SAMPLING,
+    workers: int = 1,
+    progress: bool | None = None,
+    clips_per_shard: int = CLIPS_PER_SHARD,
+    share: tuple[int, int] = (0, 1),
+    retry_left_out: bool = False,
+) -> ExtractionReport:
+    """Writes the pose cache of a data set, or goes on with one that was begun.
+
+    Args:
+        dataset: gives the records and reads their skeletons.
+        directory: folder of the cache.
+        cleaning, tensor, sampling: stored in the cache; a cache with others is refused.
+        workers, progress, share, retry_left_out: see `run_extraction`.
+        clips_per_shard: of a new cache; what a killed run can lose.
+
+    Returns:
+        The report. A clip whose skeleton does not read or holds no body is left out, with the reason.
+
+    Raises:
+        CacheError, DiskFullError, ConfigError: see `run_extraction`.
+        DatasetError: the data set has no clips, or clips of several layouts.
+    """
+    directory = Path(directory)
+    options = pose_cache_options(dataset.name, dataset_layout(dataset), cleaning, tensor, sampling)
+    ids = [record.clip_id for record in dataset.records]
+    index = plan_cache(directory, options, ids, clips_per_shard=clips_per_shard)
+    job = _PoseJob(dataset, directory, index, cleaning, tensor, sampling)
+    return run_extraction(
+        job,
+        directory,
+        index,
+        ids,
+        title="poses",
+        workers=workers,
+        progress=progress,
+        share=share,
+        retry_left_out=retry_left_out,
+    )
+
+
+@dataclass(frozen=True)
+class _PoseJob:
+    dataset: ActionDataset
+    directory: Path
+    index: CacheIndex
+    cleaning: CleaningConfig
+    tensor: PoseTensorConfig
+    sampling: SamplingConfig
+
+    def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
+        records = {record.clip_id: record for record in self.dataset.records}
+        return lambda shard, tick: self._write(records, shard, tick)
+
+    def _write(self, records: dict[str, ClipRecord], shard: int, tick: Tick) -> ShardResult:
+        left_out = []
+        with PoseShardWriter(self.directory, self.index, shard) as writer:
+            for clip_id in self.index.shards[shard]:
+                try:
+                    arrays = self._clip(records[clip_id])
+                except ActrecError as error:
+                    left_out.append(LeftOut(clip_id, _STAGE, str(error), error.file or ""))
+                    writer.leave_out(left_out[-1])
+                else:
+                    writer.add(clip_id, **arrays)
+                tick(1)
+            writer.finish()
+        return ShardResult(shard, len(self.index.shards[shard]) - len(left_out), tuple(left_out))
+
+    def _clip(self, record: ClipRecord) -> dict[str, object]:
+        """Everything that the cache holds of a clip: arguments of `PoseShardWriter.add`."""
+        sequence, report = clean(self.dataset.load_skeleton(record), self.cleaning, file=record.skeleton)
+        tensor = clip_pose_tensor(sequence.joints, sequence.layout, self.tensor)
+        frames = test_subsequences(sequence.length, self.sampling)
+        pixels = sequence.pixels
+        if pixels is None:
+            pixels = np.full((*sequence.joints.shape[:3], 2), np.nan, np.float32)
+        return {
+            "joints": sequence.joints,
+            "pixels": pixels,
+            "test_frames": frames,
+            "test_tensors": tensor[frames],
+            "cleaning": asdict(report),
+        }

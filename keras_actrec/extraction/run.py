@@ -1,0 +1,141 @@
+"""One extraction: plan, skip what is there, write what is missing, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from keras_actrec.cache.reader import CacheReader
+from keras_actrec.cache.schema import CacheIndex
+from keras_actrec.cache.writer import remove_stale_parts
+from keras_actrec.datasets.record import LeftOut
+from keras_actrec.errors import CacheError, ConfigError
+from keras_actrec.extraction.workers import ShardJob, run_shards
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What an extraction did.
+
+    Attributes:
+        directory: the cache.
+        done: clips written in this run.
+        skipped: clips that were already there.
+        left_out: clips of the cache that are left out, in this run or before, and why.
+        crops: crops that went through the network in this run.
+        seconds: duration of the run.
+        notes: remarks on clips written in this run that are worth a look.
+    """
+
+    directory: Path
+    done: int
+    skipped: int
+    left_out: tuple[LeftOut, ...]
+    crops: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def clips_per_second(self) -> float:
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def crops_per_second(self) -> float:
+        return self.crops / self.seconds if self.seconds > 0 else 0.0
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.directory}: {self.done} clips written ({self.clips_per_second:.1f} clips/s), {self.skipped} already there, "
+            f"{len(self.left_out)} left out"
+        ]
+        if self.crops:
+            lines.append(f"{self.crops} crops, {self.crops_per_second:.1f} crops/s")
+        lines += [f"left out: {entry.clip_id}: {entry.reason}" for entry in self.left_out]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def run_extraction(
+    job: ShardJob,
+    directory: Path,
+    index: CacheIndex,
+    clip_ids: Collection[str],
+    *,
+    title: str,
+    workers: int = 1,
+    progress: bool | None = None,
+    share: tuple[int, int] = (0, 1),
+    retry_left_out: bool = False,
+) -> ExtractionReport:
+    """Writes the shards of a plan that hold any of `clip_ids` and are not there yet.
+
+    Args:
+        job: writes a shard.
+        directory: folder of the cache.
+        index: its plan, which covers `clip_ids`.
+        clip_ids: clips of this run.
+        title: for the progress bar.
+        workers: processes; 1 works in this one.
+        progress: show the bar; None shows it on a terminal only.
+        share: (i, n): this run writes every n-th shard from the i-th on; other machines write the others.
+        retry_left_out: also write shards anew that left clips out.
+
+    Raises:
+        ConfigError: workers or share make no sense.
+        CacheError: a shard to be written also holds clips that are not in `clip_ids`; or a worker died.
+        DiskFullError: no space left.
+    """
+    _check_run(workers, share)
+    remove_stale_parts(directory)
+    asked = set(clip_ids)
+    missing = set(index.missing(directory))
+    if retry_left_out:
+        missing |= _with_left_out(directory, index)
+    wanted = [shard for shard, clips in enumerate(index.shards) if asked.intersection(clips)]
+    todo = [shard for shard in wanted if shard in missing and shard % share[1] == share[0]]
+    _check_known(directory, index, todo, asked)
+    total = sum(len(index.shards[shard]) for shard in todo)
+    start = time.perf_counter()
+    try:
+        with tqdm(total=total, desc=title, unit="clip", disable=None if progress is None else not progress) as bar:
+            results = run_shards(job, todo, workers=workers, tick=bar.update)
+    finally:
+        remove_stale_parts(directory)  # of workers that had to be stopped
+    seconds = time.perf_counter() - start
+    with CacheReader(directory, allow_incomplete=True) as cache:
+        there = len(asked.intersection(cache.lengths))
+        left_out = tuple(entry for entry in cache.left_out if entry.clip_id in asked)
+    done = sum(result.done for result in results)
+    crops = sum(result.crops for result in results)
+    notes = tuple(note for result in results for note in result.notes)
+    return ExtractionReport(Path(directory), done, there - done, left_out, crops, seconds, notes)
+
+
+def _check_run(workers: int, share: tuple[int, int]) -> None:
+    if workers < 1:
+        raise ConfigError("at least one worker is needed", found=workers)
+    if not 0 <= share[0] < share[1]:
+        raise ConfigError("a share is (i, n) with 0 <= i < n", found=share)
+
+
+def _with_left_out(directory: Path, index: CacheIndex) -> set[int]:
+    with CacheReader(directory, allow_incomplete=True) as cache:
+        left_out = {entry.clip_id for entry in cache.left_out}
+    return {shard for shard, clips in enumerate(index.shards) if left_out.intersection(clips)}
+
+
+def _check_known(directory: Path, index: CacheIndex, todo: list[int], asked: set[str]) -> None:
+    for shard in todo:
+        unknown = [clip for clip in index.shards[shard] if clip not in asked]
+        if unknown:
+            raise CacheError(
+                "the plan of this cache holds clips that the data set does not have now",
+                file=directory,
+                place=index.shard_name(shard),
+                found=f"{len(unknown)} such clips, e.g. {unknown[0]}",
+                fix="run with the data root that the cache was begun with, or give another folder",
+            )
