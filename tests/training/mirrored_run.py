@@ -1,0 +1,58 @@
+"""Run by test_strategies.py in processes of their own: the CPU is split before TensorFlow starts. Prints one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+
+from keras_actrec.errors import ActrecError, CacheError
+from keras_actrec.training.strategies import build_strategy, logical_cpus
+
+
+def main(strategy_name: str) -> dict:
+    strategy = build_strategy("mirrored", devices=logical_cpus(2)) if strategy_name == "mirrored" else build_strategy("none")
+
+    from keras_actrec.training.checkpoints import arrays_of
+    from keras_actrec.training.config import StageConfig
+    from keras_actrec.training.evaluation import evaluate
+    from keras_actrec.training.stages import run_stage
+    from tests.training.tiny import MemorySource, tiny_model
+
+    # 8 clips in batches of 8: an epoch is a step, and its loss is that step's.
+    source, config = MemorySource(), StageConfig("rgb", learning_rate=1e-2, batch_size=8, epochs=6)
+    train, held_out, test = source.clip_ids[:8], source.clip_ids[8:13], source.clip_ids[13:]
+
+    def stage(workdir, *, dropout, source=source, config=config, resume=False):
+        with strategy.scope():
+            model, _, stream = tiny_model(dropout=dropout, norm=False)
+        history = run_stage(model, stream, source, train, held_out, config, workdir, strategy=strategy, resume=resume)
+        return model, history
+
+    with tempfile.TemporaryDirectory() as folder:
+        model, history = stage(f"{folder}/a", dropout=0.0)
+        evaluation = evaluate(model, source, test, batch_rows=8)
+        result = {
+            "replicas": strategy.num_replicas_in_sync,
+            "epochs": history.epochs,
+            "accuracy": evaluation.accuracy,
+            "scores": {stream: scores.tolist() for stream, scores in evaluation.scores.items()},
+        }
+        if strategy_name == "mirrored":
+            whole, _ = stage(f"{folder}/b", dropout=0.5)
+            try:
+                stage(f"{folder}/c", dropout=0.5, source=MemorySource(fail_in_call=5, failure=CacheError("stop")))
+            except CacheError:
+                resumed, _ = stage(f"{folder}/c", dropout=0.5, resume=True)
+            pairs = zip(arrays_of(whole.weights), arrays_of(resumed.weights), strict=True)
+            result["resumed_difference"] = max(float(abs(a - b).max()) for a, b in pairs)
+            for key, options in (("odd_batch", {"batch_size": 7}), ("xla", {"batch_size": 8, "jit_compile": True})):
+                try:
+                    stage(f"{folder}/d", dropout=0.0, config=StageConfig("rgb", **options))
+                except ActrecError as error:
+                    result[key] = str(error)
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1])))

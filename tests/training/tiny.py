@@ -1,0 +1,85 @@
+"""A source in memory and a two-stream model of a few hundred weights: training code needs no more to be tested."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+FRAMES, POSE, HANDS, CLASSES = 4, 6, 5, 3
+
+
+class MemorySource:
+    """A `BatchSource` over 40 clips "c00" … "c39" with labels 0, 1, 2, 0, …; inputs are noise around a class mean.
+
+    Args:
+        fail_in_call: number of the call of `training_batch`, from 1, in which `failure` is raised or called.
+        failure: exception, or function that ends the process.
+    """
+
+    inputs = ("pose", "hands")
+    draws = FRAMES
+    test_rows = 2
+
+    def __init__(self, *, fail_in_call: int = 0, failure=None, clips: int = 40):
+        self.clip_ids = tuple(f"c{i:02d}" for i in range(clips))
+        self.calls = [0]
+        self.fail_in_call, self.failure = fail_in_call, failure
+
+    @property
+    def shapes(self):
+        return {name: shape for name, shape in (("pose", (FRAMES, POSE)), ("hands", (FRAMES, HANDS))) if name in self.inputs}
+
+    def select(self, inputs: Sequence[str]):
+        selected = copy.copy(self)
+        selected.inputs = tuple(name for name in self.inputs if name in inputs)
+        return selected
+
+    def label(self, clip_id: str) -> int:
+        return int(clip_id[1:]) % CLASSES
+
+    def training_batch(self, clip_ids, uniforms):
+        self.calls[0] += 1
+        if self.calls[0] == self.fail_in_call:
+            if isinstance(self.failure, Exception):
+                raise self.failure
+            self.failure()
+        return self._rows(clip_ids, uniforms)
+
+    def test_batch(self, clip_ids):
+        rows = [clip for clip in clip_ids for _ in range(self.test_rows)]
+        uniforms = np.tile(np.linspace(0, 0.9, self.test_rows * FRAMES).reshape(-1, FRAMES), (len(clip_ids), 1))
+        return self._rows(rows, uniforms)
+
+    def _rows(self, clip_ids, uniforms):
+        labels = np.array([self.label(clip) for clip in clip_ids], np.int32)
+        noise = np.sin(40 * uniforms * (1 + np.array([int(clip[1:]) for clip in clip_ids])[:, None]))
+        sizes = {"pose": POSE, "hands": HANDS}
+        batch = {}
+        for name in self.inputs:
+            mean = (np.arange(sizes[name]) % CLASSES == labels[:, None, None]) * 0.5
+            batch[name] = (mean + noise[:, :, None] * np.cos(np.arange(sizes[name]))).astype(np.float32)
+        return batch, labels
+
+
+def tiny_model(
+    *, dropout: float = 0.5, classes: int = CLASSES, seed: int = 3, norm: bool = True
+) -> tuple[keras.Model, keras.Model, keras.Model]:
+    """A model with the names of STA-Hands, its pose stream and its RGB stream (which sees the pose features)."""
+    keras.utils.set_random_seed(seed)
+    pose, hands = keras.Input((FRAMES, POSE), name="pose"), keras.Input((FRAMES, HANDS), name="hands")
+    s = keras.layers.Dense(8, activation="relu", name="pose_dense")(keras.layers.Flatten()(pose))
+    pose_logits = keras.layers.Dense(classes, name="pose_logits")(keras.layers.Dropout(dropout)(s))
+    u = keras.layers.LSTM(8, name="lstm")(hands)
+    u = keras.layers.Concatenate()([u, s])
+    u = keras.layers.BatchNormalization(name="norm")(u) if norm else u
+    rgb_logits = keras.layers.Dense(classes, name="rgb_logits")(keras.layers.Dropout(dropout)(u))
+    outputs = {"pose_logits": pose_logits, "rgb_logits": rgb_logits, "logits": keras.layers.Add()([pose_logits, rgb_logits])}
+    model = keras.Model({"pose": pose, "hands": hands}, outputs)
+    return (
+        model,
+        keras.Model({"pose": pose}, pose_logits, name="pose_stream"),
+        keras.Model({"pose": pose, "hands": hands}, rgb_logits, name="rgb_stream"),
+    )
