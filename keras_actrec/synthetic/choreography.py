@@ -153,18 +153,21 @@ def _in_turn(styles: tuple[Style, ...], s: np.ndarray, rng: np.random.Generator,
 
 
 def _walk_together(styles: tuple[Style, ...], s: np.ndarray, rng: np.random.Generator) -> Performance:
-    """Two people who face each other walk from about 1.75 m to about 0.8 m apart."""
+    """Two people who face each other walk from about 1.75 m to about 0.8 m apart; the first goes most of the way.
+
+    So the acting subject is also the person who moves more, which is how cleaning knows person 1.
+    """
     far, near = rng.uniform(1.65, 1.85), rng.uniform(0.7, 0.9)
     axis = np.deg2rad(rng.uniform(-20, 20))
     middle = rng.uniform((-0.15, -0.15), (0.15, 0.15))
     direction = np.array([np.cos(axis), -np.sin(axis)])  # world (x, z) from the first person to the second
     postures = []
-    for style, sign in zip(styles, (1.0, -1.0), strict=True):
+    for style, sign, share in zip(styles, (1.0, -1.0), (0.7, 0.3), strict=True):
         start, duration = rng.uniform(0.0, 0.1), rng.uniform(0.8, 0.95)
         progress = minimum_jerk((s - start) / duration)
-        half_distance = 0.5 * (far + (near - far) * progress)
-        arms, legs = _gait(style, progress, 0.5 * (far - near), rng)
-        place = middle - sign * half_distance[:, None] * direction
+        way = share * (far - near)
+        arms, legs = _gait(style, progress, way, rng)
+        place = middle - sign * (0.5 * far - way * progress)[:, None] * direction
         heading = np.rad2deg(np.arctan2(sign * direction[0], sign * direction[1]))
         posture = _stand(style, s, rng, arms, place, heading)
         postures.append(Posture(posture.place, posture.heading, posture.lean, posture.nod, posture.arms, posture.legs + legs))

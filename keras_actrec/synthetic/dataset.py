@@ -57,7 +57,7 @@ class SyntheticConfig:
     """
 
     seed: int = 0
-    subjects: tuple[int, ...] = (1, 2, 4, 5, 8, 9, 3, 6, 10)
+    subjects: tuple[int, ...] = (1, 2, 4, 5, 8, 16, 3, 6, 10)
     cameras: tuple[int, ...] = (1, 2, 3)
     replications: int = 1
     frames: tuple[int, int] = (24, 32)
@@ -97,8 +97,8 @@ class SyntheticClip:
 
     @property
     def setup(self) -> int:
-        """Set-up number: subjects are spread over all set-ups."""
-        return 1 + self.subject % len(SETUPS)
+        """Set-up number; neighbouring subjects share one. By default two training subjects and a test subject do."""
+        return 1 + self.subject // 3 % len(SETUPS)
 
     @property
     def spec(self) -> ActionSpec:

@@ -66,13 +66,13 @@ def _phone(easel: _Easel, lit: bool) -> None:
 
 
 def _book(easel: _Easel, lit: bool) -> None:
-    """A wide green book, open, with lines of text on cream pages."""
-    easel.box(-0.1, -0.07, 0.1, 0.08, (40, 120, 20))
-    for left in (-0.092, 0.006):
-        easel.box(left, -0.06, left + 0.086, 0.072, (190, 228, 238))
-        for y in np.arange(-0.045, 0.065, 0.018):
-            easel.line((left + 0.01, y), (left + 0.076, y), (60, 70, 75), 0.004)
-    easel.line((0, -0.07), (0, 0.08), (25, 70, 12), 0.008)
+    """A wide green book, lying open, with white lines on both covers and a strip of pages above."""
+    easel.box(-0.1, 0.066, 0.1, 0.082, (225, 235, 235))
+    easel.box(-0.1, -0.07, 0.1, 0.07, (30, 150, 15))
+    easel.box(-0.012, -0.075, 0.012, 0.075, (15, 75, 8))
+    for left in (-0.092, 0.022):
+        for y in (-0.05, -0.02, 0.01, 0.04):
+            easel.line((left + 0.01, y), (left + 0.06, y), (215, 250, 215), 0.008)
 
 
 def _lamp(easel: _Easel, lit: bool) -> None:
@@ -95,7 +95,7 @@ def _glow(easel: _Easel, radius: float) -> None:
     """Brightens the surroundings of a lit lamp."""
     (x, y), size = np.round(easel.grip).astype(int), max(2, round(radius * easel.scale))
     top, left = max(0, y - size), max(0, x - size)
-    area = easel.frame[top : y + size, left : x + size]
+    area = easel.frame[top : max(0, y + size), left : max(0, x + size)]
     if area.size == 0:
         return
     rows, columns = np.ogrid[top : top + area.shape[0], left : left + area.shape[1]]

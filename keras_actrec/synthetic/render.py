@@ -101,10 +101,11 @@ def _draw_shadow(frame: np.ndarray, actor: Actor, index: int, camera: Camera) ->
     rim = center + 0.34 * np.stack([np.cos(angles), 0 * angles, 0.8 * np.sin(angles)], axis=1)
     mask = np.zeros(frame.shape[:2], np.uint8)
     points = camera.project(rim)
-    (left, top), (right, bottom) = np.floor(points.min(0)).astype(int) - 4, np.ceil(points.max(0)).astype(int) + 4
-    left, top = max(left, 0), max(top, 0)
+    size = (camera.width, camera.pixel_height)
+    left, top = np.clip(np.floor(points.min(axis=0)) - 4, 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(axis=0)) + 4, 0, size).astype(int)
     if right <= left or bottom <= top:
-        return
+        return  # the feet are outside the picture
     canvas.polygon(mask, points, 115)
     area = frame[top:bottom, left:right]
     weight = cv2.blur(mask[top:bottom, left:right], (7, 7))

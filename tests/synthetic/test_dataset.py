@@ -31,7 +31,7 @@ def root(tmp_path_factory) -> Path:
 def test_files_have_ntu_names(root):
     skeletons = sorted(p.name for p in (root / "nturgb+d_skeletons").iterdir())
     videos = sorted(p.name for p in (root / "nturgb+d_rgb").iterdir())
-    names = [f"S001C001P003R001A{action:03d}" for action in range(1, 10)]  # set-up 1 + 3 % 3
+    names = [f"S002C001P003R001A{action:03d}" for action in range(1, 10)]  # set-up 1 + 3 // 3 % 3
     assert skeletons == [f"{name}.skeleton" for name in names]
     assert videos == [f"{name}_rgb.avi" for name in names]
 
@@ -65,8 +65,8 @@ def test_the_seed_alone_decides_not_the_number_of_workers(root, tmp_path):
 
 def test_existing_files_are_kept_and_missing_ones_made_again(root, tmp_path):
     wanted = digests(root)
-    missing = root / "nturgb+d_rgb" / "S001C001P003R001A002_rgb.avi"
-    kept = root / "nturgb+d_skeletons" / "S001C001P003R001A001.skeleton"
+    missing = root / "nturgb+d_rgb" / "S002C001P003R001A002_rgb.avi"
+    kept = root / "nturgb+d_skeletons" / "S002C001P003R001A001.skeleton"
     time = kept.stat().st_mtime_ns
     missing.unlink()
     write_synthetic_ntu(root, SMALL, workers=1, progress=False)

@@ -83,3 +83,13 @@ def test_an_object_outside_the_frame_does_no_harm():
     assert (frame == 128).all()
     with pytest.raises(ConfigError, match="no such object"):
         draw_object(frame, "sword", np.zeros(2), 180.0)
+
+
+@pytest.mark.parametrize("shift", [(0, 0, -2.0), (4.0, 0, 0), (-4.0, 0, 0), (0, -3.0, 0), (0, 4.0, 0)])
+def test_a_body_partly_or_wholly_outside_the_picture_is_drawn_without_error(shift):
+    camera = ntu_camera(1, 1, 320, 180)
+    performance = perform("clap", (Style(),), 8, np.random.default_rng(1))
+    joints = camera.to_camera(forward_kinematics(BodyShape(), performance.postures[0])) + shift
+    background = np.full((180, 320, 3), 128, np.uint8)
+    frames = list(render_clip((Actor(joints, BodyShape(), LOOK),), camera, background, np.random.default_rng(0)))
+    assert {frame.shape for frame in frames} == {(180, 320, 3)}
