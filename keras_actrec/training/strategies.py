@@ -43,6 +43,6 @@ def logical_cpus(count: int) -> tuple[str, ...]:
     except RuntimeError:
         raise ConfigError(
             "the CPU cannot be split any more: TensorFlow is already running",
-            fix="call logical_cpus before any other use of it",
+            fix="call logical_cpus before anything else",
         ) from None
     return tuple(f"/cpu:{index}" for index in range(count))

@@ -41,7 +41,7 @@ def main(strategy_name: str) -> dict:
         if strategy_name == "mirrored":
             whole, _ = stage(f"{folder}/b", dropout=0.5)
             try:
-                stage(f"{folder}/c", dropout=0.5, source=MemorySource(fail_in_call=5, failure=CacheError("stop")))
+                stage(f"{folder}/c", dropout=0.5, source=MemorySource(fail_at=(0, 3, 0), failure=CacheError("stop")))
             except CacheError:
                 resumed, _ = stage(f"{folder}/c", dropout=0.5, resume=True)
             pairs = zip(arrays_of(whole.weights), arrays_of(resumed.weights), strict=True)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_actrec.pipelines.tf_data import epoch_rows
+
 FRAMES, POSE, HANDS, CLASSES = 4, 6, 5, 3
 
 
@@ -15,7 +17,7 @@ class MemorySource:
     """A `BatchSource` over 40 clips "c00" … "c39" with labels 0, 1, 2, 0, …; inputs are noise around a class mean.
 
     Args:
-        fail_in_call: number of the call of `training_batch`, from 1, in which `failure` is raised or called.
+        fail_at: (seed, epoch from 0, step) of the batch of 8 of 30 clips in whose place `failure` is raised or called.
         failure: exception, or function that ends the process.
     """
 
@@ -23,10 +25,11 @@ class MemorySource:
     draws = FRAMES
     test_rows = 2
 
-    def __init__(self, *, fail_in_call: int = 0, failure=None, clips: int = 40):
-        self.clip_ids = tuple(f"c{i:02d}" for i in range(clips))
-        self.calls = [0]
-        self.fail_in_call, self.failure = fail_in_call, failure
+    def __init__(self, *, fail_at: tuple[int, int, int] | None = None, failure=None):
+        self.clip_ids = tuple(f"c{i:02d}" for i in range(40))
+        # Batches are loaded by several threads, ahead of time: what tells them apart is their random numbers.
+        self._fail_on = None if fail_at is None else epoch_rows(30, 8, *fail_at, FRAMES)[1]
+        self._failure = failure
 
     @property
     def shapes(self):
@@ -41,11 +44,10 @@ class MemorySource:
         return int(clip_id[1:]) % CLASSES
 
     def training_batch(self, clip_ids, uniforms):
-        self.calls[0] += 1
-        if self.calls[0] == self.fail_in_call:
-            if isinstance(self.failure, Exception):
-                raise self.failure
-            self.failure()
+        if self._fail_on is not None and np.array_equal(uniforms, self._fail_on):
+            if isinstance(self._failure, Exception):
+                raise self._failure
+            self._failure()
         return self._rows(clip_ids, uniforms)
 
     def test_batch(self, clip_ids):
