@@ -17,7 +17,7 @@ FULL_HD_FOCAL_LENGTH = 1081.0
 """Focal length of the Kinect v2 colour camera in pixels of its 1920×1080 picture."""
 
 CAMERA_ANGLES = {1: 0.0, 2: -45.0, 3: 45.0}
-"""Horizontal angle of NTU's three cameras, degrees; camera 1 stands in the middle (Shahroudy et al. 2016, section 3.2)."""
+"""Horizontal angle of NTU's three cameras, degrees; camera 1 stands in the middle."""
 
 SETUPS = {1: (1.20, 3.0), 2: (1.10, 3.1), 3: (1.35, 3.2)}
 """Height of the cameras and their distance from the scene's middle, metres, for each set-up."""

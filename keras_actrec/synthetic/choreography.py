@@ -178,7 +178,7 @@ def _gait(style: Style, progress: np.ndarray, distance: float, rng: np.random.Ge
     """Arms (T, 2, 4) and legs (T, 2, 2) of a person who has walked a part, `progress` in [0, 1], of `distance` metres."""
     stride = 0.75 / style.tempo  # metres for a step with each leg
     phase = rng.choice((0.0, np.pi)) + 2 * np.pi * distance / stride * progress
-    effort = style.amplitude * np.sin(np.pi * progress) ** 0.5  # legs are together at both ends
+    effort = style.amplitude * np.sqrt(np.maximum(0.0, np.sin(np.pi * progress)))  # legs are together at both ends
     arms, legs = _both(REST, len(progress)), np.zeros((len(progress), 2, 2))
     for side, shift in ((LEFT, 0.0), (RIGHT, np.pi)):
         legs[:, side, 0] = 20.0 * effort * np.sin(phase + shift)

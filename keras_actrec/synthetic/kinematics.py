@@ -1,8 +1,8 @@
 """A human body that moves: bone lengths of one person, joint angles over time, and the forward kinematics between them.
 
 Everything is in metres and degrees, in a right-handed body frame: x to the person's left, y up, z to the front.
-Proportions are mean fractions of the standing height after Drillis and Contini (1966), as printed in Winter,
-"Biomechanics and Motor Control of Human Movement", figure 4.1; joints are those of Kinect v2.
+Limbs are mean fractions of the standing height after Drillis and Contini (1966), as printed in Winter, "Biomechanics and
+Motor Control of Human Movement"; the trunk's fractions are estimates of where Kinect v2 puts its joints.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEFT, RIGHT = 0, 1
 
 
 def minimum_jerk(s: np.ndarray) -> np.ndarray:
-    """Smooth step from 0 to 1 while s goes from 0 to 1: the profile of human reaching (Flash and Hogan, 1985, eq. 3).
+    """Smooth step from 0 to 1 while s goes from 0 to 1: the profile of human reaching (Flash and Hogan, 1985).
 
     Args:
         s: any shape; values outside [0, 1] are clipped.

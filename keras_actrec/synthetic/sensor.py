@@ -1,7 +1,6 @@
 """What a Kinect makes of true joints: measurement noise, inferred joints, and the faults that NTU's skeleton files have.
 
-Faults as documented for NTU RGB+D (Shahroudy et al. 2016, section 3.3 of the data set's paper and its list of caveats):
-false bodies on furniture, bodies lost for some frames, and bodies listed in no useful order.
+Faults: false bodies on furniture, bodies lost for some frames, and bodies listed in no useful order.
 """
 
 from __future__ import annotations
