@@ -145,7 +145,8 @@ def _limb(
         if stripe is not None:
             canvas.bands(frame, pixels[0], pixels[1], tuple(radii), 4, stripe)
 
-    return ends[:, 2].mean() - 0.5 * (first + last), draw
+    behind = 0.12 if start.startswith("hip") else 0.0  # the shirt hangs over the trousers
+    return ends[:, 2].mean() - 0.5 * (first + last) + behind, draw
 
 
 def _torso(joints: np.ndarray, camera: Camera, look: Appearance, girth: float) -> Part:
