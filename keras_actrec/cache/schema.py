@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from keras_actrec.errors import CacheError, ConfigError
+from keras_actrec.cache.disk import is_disk_full
+from keras_actrec.errors import CacheError, ConfigError, DiskFullError
 
 SCHEMA_VERSION = 1
 INDEX_NAME = "index.json"
@@ -160,6 +161,7 @@ def plan_cache(
 
     Raises:
         CacheError: the folder holds a cache with other options.
+        DiskFullError: no space left; the index is as it was.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -187,8 +189,15 @@ def _write_index(directory: Path, index: CacheIndex) -> None:
         "shards": index.shards,
     }
     unfinished = directory / f"{INDEX_NAME}.{os.getpid()}.part"
-    unfinished.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(unfinished, directory / INDEX_NAME)
+    try:
+        unfinished.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(unfinished, directory / INDEX_NAME)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        if not is_disk_full(error):
+            raise
+        fix = "free some space and run the same command again"
+        raise DiskFullError("no space left to write the index", file=directory / INDEX_NAME, fix=fix) from error
 
 
 def library_versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -10,20 +9,19 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import h5py
 import numpy as np
 
+from keras_actrec.cache.disk import SafeFile, is_disk_full
 from keras_actrec.cache.schema import SCHEMA_VERSION, CacheIndex, library_versions
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, DiskFullError
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DISK_FULL_TEXT = re.compile(r"no space left|quota exceeded|file too large|errno = (28|122|27)\b", re.IGNORECASE)
-_FREE_BYTES_AT_LEAST = 1 << 20
 _FOREIGN_PART_AGE = 24 * 3600.0
 _PART = re.compile(r"\.(?P<host>[^.]+)\.(?P<pid>\d+)\.part$")
 # HDF5 1.10's own format: object headers and chunk indices carry checksums, which older formats do not have.
@@ -73,8 +71,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
-    """Waits until a file or folder is on the disk."""
+def _sync_folder(path: Path) -> None:
+    """Waits until the names in a folder are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -98,12 +96,14 @@ class ShardWriter:
         self._options = index.options
         self._lengths: dict[str, int] = {}
         self._left_out: list[LeftOut] = []
+        self._disk: SafeFile | None = None
         self._file: h5py.File | None = None
         self._bytes = 0
 
     def __enter__(self) -> ShardWriter:
         with self._guard("root attributes", 0):
-            self._file = h5py.File(self._part, "w", libver=_FORMAT)
+            self._disk = SafeFile(self._part)
+            self._file = h5py.File(self._disk, "w", libver=_FORMAT)
             options = self._options
             self._file.attrs["schema_version"] = SCHEMA_VERSION
             self._file.attrs["kind"] = options.kind
@@ -146,45 +146,52 @@ class ShardWriter:
             _dataset(self._file, "clip_ids", np.array([clip.encode() for clip in self._lengths], dtype=np.bytes_))
             _dataset(self._file, "lengths", np.array(list(self._lengths.values()), np.int64))
             self._close_clips()
-            self._file.flush()
             self._file.close()
-            self._file = None
-            _sync(self._part)
-            os.replace(self._part, self.path)
-            _sync(self.path.parent)
+            self._disk.sync()
+        self._abandon(keep=True)
+        os.replace(self._part, self.path)
+        _sync_folder(self.path.parent)
         return self.path
 
-    def _abandon(self) -> None:
+    def _abandon(self, *, keep: bool = False) -> None:
+        """Closes the unfinished file and, unless it is to be kept, removes it. Doing it twice is fine."""
         if self._file is not None:
-            # On a full disk HDF5 cannot write its caches, fails to close, and crashes the interpreter at its exit.
-            # Giving the file's own space back first lets it close.
-            with suppress(OSError):
-                os.truncate(self._part, 0)
-            with suppress(OSError, RuntimeError):
-                self._file.close()
-            self._file = None
-        self._part.unlink(missing_ok=True)
+            self._file.close()
+        if self._disk is not None:
+            self._disk.close()
+        self._file = self._disk = None
+        if not keep:
+            self._part.unlink(missing_ok=True)
 
     @contextmanager
     def _guard(self, place: str, size: int) -> Iterator[None]:
-        """Turns a failed write into DiskFullError and removes the unfinished file. `size`: bytes about to be written."""
+        """Around every step that writes: raises DiskFullError if the disk did not take it, without a file left behind.
+
+        `size`: bytes about to be written.
+        """
         self._bytes += size
         try:
             yield
-        except (OSError, RuntimeError) as error:
-            self._abandon()
-            free = shutil.disk_usage(self.path.parent).free
-            known = getattr(error, "errno", None) in _DISK_FULL or _DISK_FULL_TEXT.search(str(error))
-            if not known and free >= _FREE_BYTES_AT_LEAST:
+        except Exception as error:
+            if self._disk is None or self._disk.error is None:
+                if isinstance(error, OSError):
+                    self._raise_disk_error(error, place)
                 raise
-            raise DiskFullError(
-                "no space left to write the shard",
-                file=self.path,
-                place=place,
-                found=f"{free} bytes free",
-                expected=f"more than {max(self._bytes, 1)} bytes for this shard so far",
-                fix="free some space and run the same command again: finished shards are kept",
-            ) from error
+        if self._disk is not None and self._disk.error is not None:
+            self._raise_disk_error(self._disk.error, place)
+
+    def _raise_disk_error(self, error: OSError, place: str) -> NoReturn:
+        self._abandon()
+        if not is_disk_full(error):
+            raise error
+        raise DiskFullError(
+            f"no space left to write the shard ({error.strerror})",
+            file=self.path,
+            place=place,
+            found=f"{shutil.disk_usage(self.path.parent).free} bytes free",
+            expected=f"more than {max(self._bytes, 1)} bytes for this shard so far",
+            fix="free some space and run the same command again: finished shards are kept",
+        ) from error
 
 
 class PoseShardWriter(ShardWriter):

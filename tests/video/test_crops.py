@@ -51,7 +51,7 @@ def test_a_centre_far_outside_gives_zeros(frame, center):
 
 @pytest.mark.parametrize("center", [(np.nan, 1), (1, np.inf)])
 def test_an_absent_centre_is_an_error(frame, center):
-    with pytest.raises(ConfigError, match="finite centre.*absent"):
+    with pytest.raises(ConfigError, match=r"finite centre.*absent"):
         crop_square(frame, center, 4)
 
 
