@@ -196,7 +196,8 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     try:
         model.load_weights(path)
     except (ValueError, KeyError) as error:  # weights saved by other means than save_weights
-        raise WeightsError("the weights do not fit the model", file=path, found=error, fix=_FIX) from error
+        reason = " ".join(str(error).split("Target variable:")[0].split())  # behind it Keras prints the values of the weights
+        raise WeightsError("the weights do not fit the model", file=path, found=reason, fix=_FIX) from error
 
 
 _FIX = "build the model with the classes and the preset that the weights were trained with, or train from the start"

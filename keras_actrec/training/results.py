@@ -45,7 +45,7 @@ class RunDescription:
     preset: str
     seed: int
     clips: Mapping[str, int]
-    weights: Mapping[str, str]
+    weights: Mapping[str, object]
     fold: int | None = None
     command: str | None = None
 
