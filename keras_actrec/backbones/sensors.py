@@ -161,11 +161,11 @@ def _with_dtype(model: keras.Model, policy: str) -> keras.Model:
     """The same network and weights, computing in another dtype; preprocessing and the final mean stay float32."""
 
     def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
-        fixed = isinstance(layer, (keras.layers.InputLayer, ImagePreprocessing))
-        dtype = layer.dtype if fixed else policy
-        if isinstance(layer, keras.layers.GlobalAveragePooling2D) and policy != "float64":
-            dtype = "float32"
-        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+        config = layer.get_config()
+        if not isinstance(layer, (keras.layers.InputLayer, ImagePreprocessing)):
+            mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
+            config["dtype"] = "float32" if mean and policy != "float64" else policy
+        return type(layer).from_config(config)
 
     clone = keras.models.clone_model(model, clone_function=rebuild)
     clone.set_weights(model.get_weights())
