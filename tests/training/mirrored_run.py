@@ -1,16 +1,18 @@
-"""Run by test_strategies.py in processes of their own: the CPU is split before TensorFlow starts. Prints one line of JSON."""
+"""Run by test_strategies.py in a process of its own: the CPU is split before TensorFlow starts. Prints one line of JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
+from dataclasses import replace
 
 from keras_actrec.errors import ActrecError, CacheError
 from keras_actrec.training.strategies import build_strategy, logical_cpus
 
 
 def main(strategy_name: str) -> dict:
+    """Trains and tests under a strategy; on two devices also resumes, and collects refusals."""
     strategy = build_strategy("mirrored", devices=logical_cpus(2)) if strategy_name == "mirrored" else build_strategy("none")
 
     from keras_actrec.training.checkpoints import arrays_of
@@ -20,7 +22,7 @@ def main(strategy_name: str) -> dict:
     from tests.training.tiny import MemorySource, tiny_model
 
     # 8 clips in batches of 8: an epoch is a step, and its loss is that step's.
-    source, config = MemorySource(), StageConfig("rgb", learning_rate=1e-2, batch_size=8, epochs=6)
+    source, config = MemorySource(), StageConfig("rgb", learning_rate=1e-2, batch_size=8, epochs=4)
     train, held_out, test = source.clip_ids[:8], source.clip_ids[8:13], source.clip_ids[13:]
 
     def stage(workdir, *, dropout, source=source, config=config, resume=False):
@@ -39,11 +41,13 @@ def main(strategy_name: str) -> dict:
             "scores": {stream: scores.tolist() for stream, scores in evaluation.scores.items()},
         }
         if strategy_name == "mirrored":
-            whole, _ = stage(f"{folder}/b", dropout=0.5)
+            short = replace(config, epochs=3)
+            whole, _ = stage(f"{folder}/b", dropout=0.5, config=short)
+            failing = MemorySource(fail_at=(0, 2, 0), failure=CacheError("stop"))
             try:
-                stage(f"{folder}/c", dropout=0.5, source=MemorySource(fail_at=(0, 3, 0), failure=CacheError("stop")))
+                stage(f"{folder}/c", dropout=0.5, source=failing, config=short)
             except CacheError:
-                resumed, _ = stage(f"{folder}/c", dropout=0.5, resume=True)
+                resumed, _ = stage(f"{folder}/c", dropout=0.5, config=short, resume=True)
             pairs = zip(arrays_of(whole.weights), arrays_of(resumed.weights), strict=True)
             result["resumed_difference"] = max(float(abs(a - b).max()) for a, b in pairs)
             for key, options in (("odd_batch", {"batch_size": 7}), ("xla", {"batch_size": 8, "jit_compile": True})):
