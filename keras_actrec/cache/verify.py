@@ -53,7 +53,13 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
+        """Nothing is wrong."""
         return not self.problems
+
+    def __str__(self) -> str:
+        state = "sound" if self.ok else f"{len(self.problems)} problems"
+        first = f"{self.directory}: {state}; {self.shards} shards, {self.clips} clips, {self.left_out} left out"
+        return "\n".join([first, *(f"  {problem}" for problem in self.problems)])
 
 
 def verify_cache(directory: str | Path, *, on_shard: Callable[[str], None] | None = None) -> VerifyReport:

@@ -7,6 +7,7 @@ layer before the classifier) and section 5 (crops of 50 x 50 pixels for NTU RGB+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def extract_hand_features(
     directory = Path(directory)
     _check_sizes(crop_size, pixel_size, batch_size)
     ids, pose_options = _clips_with_poses(dataset, pose_directory)
+    if workers > 1:
+        _share_gpus()
     model = build_sensor(sensor)
     checksum = weights_checksum(model)
     options = hand_feature_options(pose_options, sensor, checksum, crop_size=crop_size, pixel_size=pixel_size)
@@ -279,15 +282,23 @@ class HandFeatureJob:
 
 
 def _limit_threads(threads: int) -> None:
-    """Keeps a worker process to its share of the cores; on GPUs, to the memory that it needs."""
+    """Keeps a worker process to its share of the cores."""
     import cv2
     import tensorflow as tf
 
     cv2.setNumThreads(1)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    _share_gpus()
+
+
+def _share_gpus() -> None:
+    """Several processes fit on a GPU if none of them takes all of its memory at once, which is TensorFlow's default."""
+    import tensorflow as tf
+
     for device in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(device, True)
+        with suppress(RuntimeError):  # already in use by this process: too late to change
+            tf.config.experimental.set_memory_growth(device, True)
 
 
 def _check_sizes(crop_size: int, pixel_size: tuple[int, int] | None, batch_size: int) -> None:

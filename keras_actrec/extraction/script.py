@@ -1,0 +1,30 @@
+"""Command-line arguments that every extraction script has."""
+
+from __future__ import annotations
+
+import argparse
+
+from keras_actrec.cache.schema import CLIPS_PER_SHARD
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds how to run: workers, progress, share, shards. None of them changes what the cache holds."""
+    add = parser.add_argument_group("how to run").add_argument
+    add("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    add("--share", type=_share, default=(0, 1), metavar="I/N", help="write every N-th shard from the I-th on, I from 0")
+    add("--clips-per-shard", type=int, default=CLIPS_PER_SHARD, help="of a new cache (default: %(default)s)")
+    add("--retry-left-out", action="store_true", help="write shards anew in which clips were left out")
+    add("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
+
+
+def run_options(args: argparse.Namespace) -> dict[str, object]:
+    """The keyword arguments of `extract_poses` and `extract_hand_features` that `add_run_arguments` read."""
+    return {name: getattr(args, name) for name in ("workers", "share", "clips_per_shard", "retry_left_out", "progress")}
+
+
+def _share(text: str) -> tuple[int, int]:
+    try:
+        part, parts = (int(number) for number in text.split("/"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share like 0/4") from None
+    return part, parts

@@ -1,0 +1,63 @@
+"""Writes the pose cache of an NTU RGB+D data root: cleaned joints, and the K test sub-sequences of every clip.
+
+    python preprocessing/extract_poses.py --data-root /data/ntu --cache /data/cache/poses --workers 8
+
+Stop it whenever you like: the same command goes on with what is missing, and adds clips that are new in the data root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from keras_actrec.datasets.ntu import NTURGBD
+from keras_actrec.errors import ActrecError
+from keras_actrec.extraction.poses import extract_poses
+from keras_actrec.extraction.script import add_run_arguments, run_options
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
+from keras_actrec.skeletons.sampling import SamplingConfig
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data-root", type=Path, required=True, help="folder with the *.skeleton files, in any subfolders")
+    add("--cache", type=Path, required=True, help="folder of the pose cache")
+    add(
+        "--modality", choices=("both", "skeleton"), default="both", help="clips need a video too, or not (default: %(default)s)"
+    )
+
+    config = parser.add_argument_group("what the cache holds (another choice needs another folder)").add_argument
+    config(
+        "--order", default="topological", choices=("topological", "no_repeats", "random"), help="joints (default: %(default)s)"
+    )
+    config("--order-seed", type=int, default=0, help="of --order random (default: %(default)s)")
+    config("--center", default="first_person", choices=("first_person", "per_person"), help="origin (default: %(default)s)")
+    config("--sampling", default="segments", choices=("segments", "contiguous"), help="of frames (default: %(default)s)")
+    config("--frames", type=int, default=20, help="frames of a sub-sequence (default: %(default)s)")
+    config("--subsequences", type=int, default=10, help="test sub-sequences of a clip (default: %(default)s)")
+    config("--sampling-seed", type=int, default=0, help="of the test sub-sequences (default: %(default)s)")
+    add_run_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    try:
+        report = extract_poses(
+            NTURGBD(args.data_root, modality=args.modality),
+            args.cache,
+            tensor=PoseTensorConfig(order=args.order, order_seed=args.order_seed, center=args.center),
+            sampling=SamplingConfig(args.frames, args.sampling, args.subsequences, args.sampling_seed),
+            **run_options(args),
+        )
+    except ActrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
