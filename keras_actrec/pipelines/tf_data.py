@@ -79,6 +79,12 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
     return -(-clips // batch_size)
 
 
+def clips_per_batch(source: BatchSource, rows: int, devices: int = 1) -> int:
+    """Clips whose test sub-sequences make about `rows` rows, in a number that divides among the devices."""
+    clips = max(1, rows // source.test_rows)
+    return -(-clips // devices) * devices
+
+
 def epoch_rows(clips: int, batch_size: int, seed: int, epoch: int, step: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
     """Which clips a training batch holds, and their random numbers: a function of the arguments only.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from keras_actrec.training.checkpoints import Checkpoint, Progress, arrays_of, save_checkpoint
 from keras_actrec.training.files import whole_file
@@ -79,6 +80,37 @@ class StageCheckpoint(keras.callbacks.Callback):
         )
         if self.finished:
             self.model.stop_training = True
+
+
+class EveryBatch(keras.callbacks.Callback):
+    """Refuses an epoch that saw fewer batches than it should.
+
+    With several replicas, one may meet the loader's error and another the end of the data behind it; where the end comes
+    first, Keras takes the epoch for a complete one. The exception is one of TensorFlow's, for which `LoaderErrors` puts the
+    loader's own.
+
+    Args:
+        training, validation: batches of an epoch.
+    """
+
+    def __init__(self, *, training: int, validation: int):
+        super().__init__()
+        self._expected = {"training": training, "validation": validation}
+        self._seen = dict.fromkeys(self._expected, 0)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._seen = dict.fromkeys(self._expected, 0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._seen["training"] += 1
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._seen["validation"] += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._seen != self._expected:
+            message = f"epoch {epoch + 1} ended early: batches seen {self._seen}, expected {self._expected}"
+            raise tf.errors.DataLossError(None, None, message)
 
 
 def write_history(path: Path, progress: Progress) -> None:

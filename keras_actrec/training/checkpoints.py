@@ -147,7 +147,7 @@ def check_same_run(found: dict[str, object], expected: dict[str, object], file: 
 
 def arrays_of(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Copies the values of variables."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)) for variable in variables]
 
 
 def assign(variables: Sequence[keras.Variable], arrays: Sequence[np.ndarray], file: str | Path) -> None:

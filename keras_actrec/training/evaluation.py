@@ -11,9 +11,10 @@ from types import MappingProxyType
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_actrec.errors import ConfigError, WeightsError
-from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, evaluation_dataset
+from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, clips_per_batch, evaluation_dataset
 from keras_actrec.training import metrics
 from keras_actrec.training.files import whole_file
 
@@ -102,13 +103,15 @@ def evaluate(
     """
     outputs = _scored_outputs(model, streams)
     strategy = model.distribute_strategy
-    devices = strategy.num_replicas_in_sync
-    clips = -(-max(1, batch_rows // source.test_rows) // devices) * devices
+    clips = clips_per_batch(source, batch_rows, strategy.num_replicas_in_sync)
     with strategy.scope():
         scorer = keras.Model(model.input, outputs)
     with LoaderErrors() as errors:
         batches = evaluation_dataset(source.select(tuple(model.input)), clip_ids, clips_per_batch=clips, errors=errors)
         logits = scorer.predict(batches.map(lambda inputs, labels, weights: inputs), verbose=1 if sys.stdout.isatty() else 2)
+        rows = min(len(scores) for scores in logits.values())
+        if rows < len(clip_ids) * source.test_rows:  # see EveryBatch
+            raise tf.errors.DataLossError(None, None, f"the test ended early: {rows} rows of {len(clip_ids)} clips")
     return Evaluation(
         clip_ids=tuple(clip_ids),
         labels=np.array([source.label(clip) for clip in clip_ids], np.int32),

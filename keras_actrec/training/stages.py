@@ -16,8 +16,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_actrec.errors import ConfigError, WeightsError
-from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, evaluation_dataset, steps_per_epoch, training_dataset
-from keras_actrec.training.callbacks import StageCheckpoint, tensorboard, write_history
+from keras_actrec.pipelines.tf_data import (
+    BatchSource,
+    LoaderErrors,
+    clips_per_batch,
+    evaluation_dataset,
+    steps_per_epoch,
+    training_dataset,
+)
+from keras_actrec.training.callbacks import EveryBatch, StageCheckpoint, tensorboard, write_history
 from keras_actrec.training.checkpoints import (
     Progress,
     arrays_of,
@@ -173,7 +180,9 @@ def _fit(
     callback: StageCheckpoint,
 ) -> None:
     done = callback.progress.epochs
-    devices = stream.distribute_strategy.num_replicas_in_sync
+    steps = steps_per_epoch(len(train), config.batch_size)
+    clips = clips_per_batch(source, config.batch_size, stream.distribute_strategy.num_replicas_in_sync)
+    every_batch = EveryBatch(training=steps, validation=steps_per_epoch(len(validation), clips))
     with LoaderErrors() as errors:
         batches = training_dataset(
             source, train, batch_size=config.batch_size, seed=config.seed, first_epoch=done, epochs=config.epochs, errors=errors
@@ -182,20 +191,12 @@ def _fit(
             batches,
             initial_epoch=done,
             epochs=config.epochs,
-            steps_per_epoch=steps_per_epoch(len(train), config.batch_size),
-            validation_data=evaluation_dataset(
-                source, validation, clips_per_batch=clips_per_batch(source, config.batch_size, devices), errors=errors
-            ),
-            callbacks=[callback, *tensorboard(files.tensorboard)],
+            steps_per_epoch=steps,
+            validation_data=evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors),
+            callbacks=[every_batch, callback, *tensorboard(files.tensorboard)],
             shuffle=False,  # the batches come shuffled
             verbose=1 if sys.stdout.isatty() else 2,
         )
-
-
-def clips_per_batch(source: BatchSource, rows: int, devices: int = 1) -> int:
-    """Clips whose test sub-sequences make about `rows` rows, in a number that divides among the devices."""
-    clips = max(1, rows // source.test_rows)
-    return -(-clips // devices) * devices
 
 
 def _optimizer(config: StageConfig) -> keras.optimizers.Optimizer:

@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 
 from keras_actrec.errors import CacheError, ConfigError, DiskFullError, WeightsError
+from keras_actrec.pipelines.tf_data import LoaderErrors
 from keras_actrec.training import checkpoints, stages
+from keras_actrec.training.callbacks import EveryBatch
 from keras_actrec.training.checkpoints import arrays_of
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.stages import run_stage
@@ -309,3 +311,16 @@ def test_tensorboard_log_is_written_where_the_package_is_installed(tmp_path):
     pytest.importorskip("tensorboard")
     train(tmp_path, config=StageConfig("rgb", batch_size=8, epochs=1))
     assert list((tmp_path / "rgb" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_an_epoch_that_ends_early_is_refused():
+    # Keras says "Your input ran out of data" and goes on; one replica of two may see the end in place of the loader's error.
+    callback = EveryBatch(training=2, validation=1)
+    callback.on_epoch_begin(0)
+    callback.on_train_batch_end(0)
+    callback.on_test_batch_end(0)
+    with pytest.raises(CacheError, match="damaged"), LoaderErrors() as errors:
+        errors.first = CacheError("damaged")
+        callback.on_epoch_end(0)
+    callback.on_train_batch_end(1)
+    callback.on_epoch_end(0)
