@@ -160,16 +160,17 @@ def _architecture(config: SensorConfig) -> keras.Model:
 def _with_dtype(model: keras.Model, policy: str) -> keras.Model:
     """The same network and weights, computing in another dtype; preprocessing and the final mean stay float32."""
 
-    def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if not isinstance(layer, (keras.layers.InputLayer, ImagePreprocessing)):
-            mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
-            config["dtype"] = "float32" if mean and policy != "float64" else policy
-        return type(layer).from_config(config)
-
-    clone = keras.models.clone_model(model, clone_function=rebuild)
+    clone = keras.models.clone_model(model, clone_function=lambda layer: _of_dtype(layer, policy))
     clone.set_weights(model.get_weights())
     return clone
+
+
+def _of_dtype(layer: keras.layers.Layer, policy: str) -> keras.layers.Layer:
+    config = layer.get_config()
+    if not isinstance(layer, (keras.layers.InputLayer, ImagePreprocessing)):
+        mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
+        config["dtype"] = "float32" if mean and policy != "float64" else policy
+    return type(layer).from_config(config)
 
 
 def _weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -179,11 +180,28 @@ def _weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
 # Random weights.
 
 
-def _randomise(model: keras.Model, seed: int) -> None:
-    """He-normal kernels, then batch-norm statistics of a few synthetic images.
+class _MeanSquare(keras.layers.Layer):
+    """Stands in for a batch norm: divides by the root mean square of each channel over the batch, and keeps the mean square."""
 
-    Without statistics the activations shrink from layer to layer, below what float16 holds. They are computed in float64
-    and rounded, so that the order of a sum, which depends on threads and processor, does not change the checksum.
+    def __init__(self, *, epsilon: float, name: str, dtype: str):
+        super().__init__(name=name, dtype=dtype)
+        self.epsilon = epsilon
+
+    def build(self, shape):
+        self.mean_square = self.add_weight(shape=(shape[-1],), initializer="ones", trainable=False, name="mean_square")
+
+    def call(self, maps, training=None, mask=None):  # the arguments that a batch norm is called with
+        self.mean_square.assign(ops.mean(ops.square(maps), axis=(0, 1, 2)))
+        return maps / ops.sqrt(self.mean_square + self.epsilon)
+
+
+def _randomise(model: keras.Model, seed: int) -> None:
+    """He-normal kernels, then batch norms that divide by the root mean square over a few synthetic images.
+
+    Without that the activations shrink from layer to layer, below what float16 holds. Means are not subtracted: in a deep
+    random network that amplifies every difference between images until the features of real crops are ten times those of
+    the calibration images. The values are computed in float64 and rounded, so that the order of a sum, which depends on threads
+    and processor, does not change the checksum.
     """
     for position, layer in enumerate(_weighted_layers(model)):
         if isinstance(layer, keras.layers.Conv2D):
@@ -191,16 +209,21 @@ def _randomise(model: keras.Model, seed: int) -> None:
             deviation = np.sqrt(2.0 / np.prod(shape[:-1]))
             kernel = np.random.default_rng([seed, position]).standard_normal(shape) * deviation
             layer.kernel.assign(kernel.astype(np.float32))
-    precise = _with_dtype(model, "float64")
-    for layer in precise.layers:
+
+    def measuring(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0  # one pass in training mode then leaves the statistics of its batch
-    precise(_calibration_images(model.input_shape[1], seed), training=True)
-    for source, target in zip(_weighted_layers(precise), _weighted_layers(model), strict=True):
-        if isinstance(target, keras.layers.BatchNormalization):
-            for name in ("moving_mean", "moving_variance"):
-                values = ops.convert_to_numpy(getattr(source, name).value)
-                getattr(target, name).assign(_rounded(values).astype(np.float32))
+            return _MeanSquare(epsilon=layer.epsilon, name=layer.name, dtype="float64")
+        return _of_dtype(layer, "float64")
+
+    precise = keras.models.clone_model(model, clone_function=measuring)
+    for layer in precise.layers:
+        if layer.weights and not isinstance(layer, _MeanSquare):
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    precise(_calibration_images(model.input_shape[1], seed))
+    for layer in precise.layers:
+        if isinstance(layer, _MeanSquare):
+            values = _rounded(ops.convert_to_numpy(layer.mean_square.value))
+            model.get_layer(layer.name).moving_variance.assign(values.astype(np.float32))
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
