@@ -22,11 +22,15 @@ class SpatialAttentionLSTM(keras.layers.Layer):
         ṽ_t = V_t p_t = Σ_i p_{t,i} v_{t,i}  eq. 5
         h_t = LSTM(h_{t-1}, ṽ_t)             eq. 3
 
+    A hand that does not exist (v_{t,i} = 0, as for an absent second person) gets no attention: the softmax runs over the hands
+    that do. Without that, attention can settle on a hand that is never there, where neither features nor gradients are.
+
     Equation 4 prints h_t; h_t depends on p_t through ṽ_t, so the state before the step is the one meant.
 
     Args:
         units: size of the hidden state h_t (paper: 1024).
         attention_units: size of the hidden layer of the attention MLP (paper: 256).
+        mask_absent_hands: False lets the softmax run over all N hands.
 
     Call arguments:
         hands: V, (B, T, N, D); T, N and D have to be known when the layer is built.
@@ -40,13 +44,23 @@ class SpatialAttentionLSTM(keras.layers.Layer):
         ConfigError: `units` or `attention_units` below 1, or `hands` of unknown or wrong shape.
     """
 
-    def __init__(self, units: int, *, attention_units: int = 256, trainable: bool = True, name: str | None = None, dtype=None):
+    def __init__(
+        self,
+        units: int,
+        *,
+        attention_units: int = 256,
+        mask_absent_hands: bool = True,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype=None,
+    ):
         super().__init__(trainable=trainable, name=name, dtype=dtype)
         for name, value in (("units", units), ("attention_units", attention_units)):
             if value < 1:
                 raise ConfigError(f"SpatialAttentionLSTM: {name} has to be positive", found=value, fix="give at least 1")
         self.units = units
         self.attention_units = attention_units
+        self.mask_absent_hands = mask_absent_hands
 
     def build(self, hands_shape, pose_features_shape=None):
         if len(hands_shape) != 4 or None in hands_shape[1:]:
@@ -74,12 +88,13 @@ class SpatialAttentionLSTM(keras.layers.Layer):
         if pose_features is not None:
             from_pose = from_pose + ops.matmul(pose_features, self.hidden_kernel[self.units :])
 
+        present = ops.any(ops.not_equal(hands, 0), axis=-1) if self.mask_absent_hands else None  # (B, T, N)
         # `call` never sees a symbolic tensor (see compute_output_spec), so the batch size is a real one here.
         carry = self.cell.get_initial_state(batch_size=ops.shape(hands)[0])
         states, attention = [], []
         for step in range(hands.shape[1]):
             hidden = ops.sigmoid(ops.matmul(carry[0], state_kernel) + from_pose)
-            weights = attention_weights(self.scores(hidden))
+            weights = attention_weights(self.scores(hidden), None if present is None else present[:, step])
             context = ops.einsum("bn,bnd->bd", ops.cast(weights, self.compute_dtype), hands[:, step])
             state, carry = self.cell(context, carry)
             states.append(state)
@@ -94,4 +109,9 @@ class SpatialAttentionLSTM(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "attention_units": self.attention_units}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "attention_units": self.attention_units,
+            "mask_absent_hands": self.mask_absent_hands,
+        }

@@ -49,6 +49,7 @@ class STAHandsConfig:
         streams: "both" (logits added), "pose" or "rgb" (then `logits` are that stream's).
         hand_pooling: "attention" (eq. 4 and 5), or the baselines "sum" and "concat" of Table 6.
         temporal_pooling: "attention" (eq. 7) or "mean" of u_t over time.
+        mask_absent_hands: an absent hand (features of 0) gets no spatial attention; see `SpatialAttentionLSTM`.
         pose_conditioning: whether both attention networks see s. An "rgb" model then holds the pose network too, but not its
             classifier ("o" in Table 6).
 
@@ -71,6 +72,7 @@ class STAHandsConfig:
     streams: str = "both"
     hand_pooling: str = "attention"
     temporal_pooling: str = "attention"
+    mask_absent_hands: bool = True
     pose_conditioning: bool = True
 
     def __post_init__(self):
@@ -231,7 +233,10 @@ def _rgb_network(hands, s, config: STAHandsConfig):
     attention = {}
     if config.hand_pooling == "attention":
         states, attention["spatial_attention"] = SpatialAttentionLSTM(
-            config.lstm_units, attention_units=config.spatial_attention_units, name="spatial_attention_lstm"
+            config.lstm_units,
+            attention_units=config.spatial_attention_units,
+            mask_absent_hands=config.mask_absent_hands,
+            name="spatial_attention_lstm",
         )(hands, s)
     else:
         # No cuDNN kernel: an exported model has to run on machines without a GPU.

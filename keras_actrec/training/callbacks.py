@@ -26,7 +26,7 @@ class StageCheckpoint(keras.callbacks.Callback):
     the epochs after the last checkpoint twice; here both follow from `Progress`, which is part of the checkpoint.
 
     Args:
-        checkpoint: file to write after each epoch.
+        checkpoint: file to write after each epoch, but not more often than `seconds`.
         csv: table to write after each epoch.
         run: what the stage was started with, see `Checkpoint.run`.
         weights: weights of the whole model.
@@ -34,6 +34,7 @@ class StageCheckpoint(keras.callbacks.Callback):
         patience: epochs without a lower validation loss after which training stops.
         progress: where the stage stands.
         best: weights of the stream at the best epoch so far.
+        seconds: fewest seconds between two checkpoints.
     """
 
     def __init__(
@@ -47,12 +48,13 @@ class StageCheckpoint(keras.callbacks.Callback):
         patience: int,
         progress: Progress,
         best: Sequence[np.ndarray] = (),
+        seconds: float = 0.0,
     ):
         super().__init__()
         self.progress, self.best = progress, best
         self._checkpoint, self._csv, self._run, self._patience = checkpoint, csv, run, patience
         self._weights, self._seeds = weights, seeds
-        self._started = 0.0
+        self._started, self._seconds, self._written = 0.0, seconds, time.monotonic()
 
     @property
     def finished(self) -> bool:
@@ -67,6 +69,13 @@ class StageCheckpoint(keras.callbacks.Callback):
         if self.progress.wait == 0:
             self.best = arrays_of(self.model.weights)
         write_history(self._csv, self.progress)
+        if time.monotonic() - self._written >= self._seconds:
+            self._write()
+            self._written = time.monotonic()
+        if self.finished:
+            self.model.stop_training = True
+
+    def _write(self) -> None:
         save_checkpoint(
             self._checkpoint,
             Checkpoint(
@@ -78,8 +87,6 @@ class StageCheckpoint(keras.callbacks.Callback):
                 best=self.best if self.progress.wait else (),
             ),
         )
-        if self.finished:
-            self.model.stop_training = True
 
 
 class EveryBatch(keras.callbacks.Callback):

@@ -19,6 +19,8 @@ class StageConfig:
         epochs: most epochs that are trained.
         patience: epochs without a lower validation loss after which training stops.
         weight_decay: decoupled weight decay (AdamW) per step and unit of learning rate; 0 gives plain Adam.
+        checkpoint_seconds: fewest seconds between two checkpoints; 0 writes one after every epoch. A killed run repeats the
+            epochs since the last one, with the same result.
         seed: order of the clips, random sub-sequences, dropout.
         jit_compile: XLA: True, False, or "auto", which leaves it to Keras (on for one GPU without a strategy, else off).
 
@@ -32,6 +34,7 @@ class StageConfig:
     epochs: int = 100
     patience: int = 10
     weight_decay: float = 0.0
+    checkpoint_seconds: float = 0.0
     seed: int = 0
     jit_compile: bool | str = "auto"
 
@@ -44,8 +47,9 @@ class StageConfig:
                 self._refuse(field, f"an integer of at least {least}")
         if not (isfinite(self.learning_rate) and self.learning_rate > 0):
             self._refuse("learning_rate", "a number above 0")
-        if not (isfinite(self.weight_decay) and self.weight_decay >= 0):
-            self._refuse("weight_decay", "0 or a number above 0")
+        for field in ("weight_decay", "checkpoint_seconds"):
+            if not (isfinite(getattr(self, field)) and getattr(self, field) >= 0):
+                self._refuse(field, "0 or a number above 0")
         if self.jit_compile not in (True, False, "auto"):
             self._refuse("jit_compile", 'True, False or "auto"')
 

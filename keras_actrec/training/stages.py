@@ -166,8 +166,9 @@ def _prepare(model: keras.Model, stream: keras.Model, files: _Files, run: dict, 
         rng = np.random.default_rng((config.seed, 1))
         assign(seeds, [np.array([rng.integers(2**31), 0], np.uint32) for _ in seeds], files.folder)
     return StageCheckpoint(
-        files.checkpoint, files.csv, run, model.weights, seeds, patience=config.patience, progress=progress, best=best
-    )
+        files.checkpoint, files.csv, run, model.weights, seeds,
+        patience=config.patience, progress=progress, best=best, seconds=config.checkpoint_seconds,
+    )  # fmt: skip
 
 
 def _fit(

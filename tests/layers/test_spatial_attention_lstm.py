@@ -22,7 +22,7 @@ def inputs(conditioned=True):
 def test_layer_contract(conditioned, tmp_path):
     run_layer_test(
         SpatialAttentionLSTM,
-        init_kwargs={"units": H, "attention_units": A, "name": "attend"},
+        init_kwargs={"units": H, "attention_units": A, "mask_absent_hands": False, "name": "attend"},
         inputs=inputs(conditioned),
         expected_output_shapes=((B, T, H), (B, T, N)),
         expected_weights={
@@ -77,6 +77,26 @@ def test_equals_the_equations_of_the_paper(conditioned):
     np.testing.assert_allclose(states, expected_states, atol=1e-5)
     np.testing.assert_allclose(attention, expected_attention, atol=1e-5)
     assert np.ptp(expected_attention) > 0.1  # the weights differ, so that a mix-up of hands would show
+
+
+def test_absent_hands_get_no_attention():
+    """The softmax over the hands that exist, by hand: weights of all four, absent ones struck out, the rest scaled to 1."""
+    arrays = inputs()
+    hands = arrays["hands"].copy()
+    hands[:, :, 2:] = 0  # one person
+    hands[0, 1] = 0  # nobody: nothing is struck out
+    layer, unmasked = (SpatialAttentionLSTM(H, attention_units=A, mask_absent_hands=mask) for mask in (True, False))
+    for each in (layer, unmasked):
+        each(**arrays)
+    make_nonzero(layer.weights)
+    unmasked.set_weights(layer.get_weights())
+    _, attention = (np.array(output) for output in layer(hands, arrays["pose_features"]))
+    _, everything = (np.array(output) for output in unmasked(hands, arrays["pose_features"]))
+    np.testing.assert_array_equal(attention[1:, :, 2:], 0)
+    first = everything[1:, 0, :2]  # p_1 depends on the pose alone, later steps on what was attended to
+    np.testing.assert_allclose(attention[1:, 0, :2], first / first.sum(axis=1, keepdims=True), atol=1e-6)
+    assert (attention[0, 1] > 0).all()
+    np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-6)
 
 
 def test_first_attention_depends_on_pose_alone():
