@@ -7,14 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from keras_actrec.cache.reader import CacheReader
 from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.cache.writer import remove_stale_parts
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.workers import ShardJob, run_shards
+from keras_actrec.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def run_extraction(
     total = sum(len(index.shards[shard]) for shard in todo)
     start = time.perf_counter()
     try:
-        with tqdm(total=total, desc=title, unit="clip", disable=None if progress is None else not progress) as bar:
+        with progress_bar(total, title, show=progress) as bar:
             results = run_shards(job, todo, workers=workers, tick=bar.update)
     finally:
         remove_stale_parts(directory)  # of workers that had to be stopped

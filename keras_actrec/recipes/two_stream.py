@@ -116,9 +116,10 @@ def embedded_default(workdir: Path) -> TwoStreamExperiment:
     return TwoStreamExperiment(
         workdir=workdir,
         sensor=SensorConfig(image_size=107),
-        pose_stage=StageConfig(name="pose", learning_rate=5e-4, batch_size=32, epochs=30, patience=8, checkpoint_seconds=60),
-        rgb_stage=StageConfig(name="rgb", learning_rate=3e-4, batch_size=32, epochs=40, patience=8, checkpoint_seconds=60),
+        pose_stage=StageConfig(name="pose", learning_rate=5e-4, batch_size=32, epochs=25, patience=8, checkpoint_seconds=60),
+        rgb_stage=StageConfig(name="rgb", learning_rate=3e-4, batch_size=32, epochs=20, patience=8, checkpoint_seconds=60),
         holdout=0.1,
+        workers=2,
     )
 
 
@@ -215,10 +216,11 @@ def _extract(dataset: ActionDataset, experiment: TwoStreamExperiment) -> tuple[S
         extract_poses(
             dataset, poses,
             cleaning=experiment.cleaning, tensor=experiment.tensor, sampling=experiment.sampling, workers=experiment.workers,
+            progress=True,
         ),
         extract_hand_features(
             dataset, poses, hands,
-            sensor=experiment.sensor, crop_size=experiment.crop_size, workers=experiment.workers,
+            sensor=experiment.sensor, crop_size=experiment.crop_size, workers=experiment.workers, progress=True,
         ),
     ]  # fmt: skip
     labels = {record.clip_id: record.label for record in dataset.records}

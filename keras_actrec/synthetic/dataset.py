@@ -13,10 +13,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from keras_actrec.datasets.ntu_skeleton import write_ntu_skeleton
 from keras_actrec.errors import ConfigError, DatasetError
+from keras_actrec.progress import progress_bar
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.synthetic.actions import MOVEMENTS, SYNTHETIC_ACTIONS, ActionSpec
@@ -201,7 +201,7 @@ def write_synthetic_ntu(
         raise ConfigError("workers must be at least 1", found=workers)
     _claim(root, config)
     todo = [clip for clip in synthetic_clips(config) if not all(path.is_file() for path in _paths(root, clip))]
-    with tqdm(total=len(todo), desc="synthetic clips", unit="clip", disable=not progress or not todo) as bar:
+    with progress_bar(len(todo), "synthetic clips", show=progress) as bar:
         for _ in _write_all(root, config, todo, min(workers, max(1, len(todo)))):
             bar.update()
     return root

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +13,6 @@ import tensorflow as tf
 
 from keras_actrec.training.checkpoints import Checkpoint, Progress, arrays_of, save_checkpoint
 from keras_actrec.training.files import whole_file
-
-log = logging.getLogger(__name__)
 
 
 class StageCheckpoint(keras.callbacks.Callback):
@@ -124,11 +120,3 @@ def write_history(path: Path, progress: Progress) -> None:
     """Writes the table of epochs, one row each, as CSV."""
     with whole_file(path) as part:
         pd.DataFrame(list(progress.history)).to_csv(part, index=False)
-
-
-def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """TensorBoard's log, where the package is installed (extra `tensorboard`); otherwise nothing."""
-    if importlib.util.find_spec("tensorboard") is None:
-        log.info("tensorboard is not installed: no TensorBoard log is written (pip install keras_actrec[tensorboard])")
-        return []
-    return [keras.callbacks.TensorBoard(folder, write_graph=False)]

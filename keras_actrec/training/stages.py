@@ -24,7 +24,7 @@ from keras_actrec.pipelines.tf_data import (
     steps_per_epoch,
     training_dataset,
 )
-from keras_actrec.training.callbacks import EveryBatch, StageCheckpoint, tensorboard, write_history
+from keras_actrec.training.callbacks import EveryBatch, StageCheckpoint, write_history
 from keras_actrec.training.checkpoints import (
     Progress,
     arrays_of,
@@ -194,7 +194,7 @@ def _fit(
             epochs=config.epochs,
             steps_per_epoch=steps,
             validation_data=evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors),
-            callbacks=[every_batch, callback, *tensorboard(files.tensorboard)],
+            callbacks=[every_batch, callback, keras.callbacks.TensorBoard(files.tensorboard, write_graph=False)],
             shuffle=False,  # the batches come shuffled
             verbose=1 if sys.stdout.isatty() else 2,
         )

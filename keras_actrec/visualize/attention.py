@@ -62,7 +62,7 @@ def clip_attention(
 def draw_skeleton(frame: np.ndarray, pixels: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
     """A copy of the BGR frame (H, W, 3) with the bones of the people; pixels (P, J, 2), NaN where absent."""
     canvas = frame.copy()
-    scale = max(1, round(frame.shape[1] / 640))
+    scale = max(1, round(frame.shape[1] / 960))
     for person, points in enumerate(pixels):
         colour = PERSON_COLOURS[person % len(PERSON_COLOURS)]
         for parent, child in layout.bones:
@@ -87,7 +87,7 @@ def draw_hands(
         weights: (2 P,) attention in [0, 1], or None: the brighter and thicker the square, the more attention.
     """
     canvas = frame.copy()
-    scale = max(1, round(frame.shape[1] / 640))
+    scale = max(1, round(frame.shape[1] / 960))
     centres = pixels[:, list(layout.hands)].reshape(-1, 2)
     for hand, centre in enumerate(centres):
         if not np.isfinite(centre).all():

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -112,6 +113,14 @@ def test_resumed_after_a_kill_ends_as_if_uninterrupted(tmp_path, uninterrupted):
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (tmp_path / "rgb" / "finished.json").exists()
     assert_same_end(train(tmp_path, resume=True), uninterrupted)
+
+
+def test_checkpoints_are_not_more_frequent_than_asked(tmp_path, uninterrupted):
+    config = replace(CONFIG, checkpoint_seconds=1e6)
+    with pytest.raises(CacheError):
+        train(tmp_path, config=config, source=MemorySource(fail_at=(CONFIG.seed, 2, 1), failure=CacheError("no")))
+    assert not (tmp_path / "rgb" / "checkpoint.npys").exists()
+    assert_same_end(train(tmp_path, config=config, resume=True), uninterrupted)
 
 
 def test_resumed_before_the_first_checkpoint_starts_anew(tmp_path, uninterrupted):
@@ -299,6 +308,7 @@ def test_models_outside_of_the_strategy_are_refused(tmp_path):
         ("seed", -1),
         ("learning_rate", 0.0),
         ("weight_decay", -1.0),
+        ("checkpoint_seconds", -1.0),
         ("jit_compile", "yes"),
     ],
 )
@@ -307,8 +317,7 @@ def test_config_out_of_range(field, value):
         StageConfig(**{"name": "pose", field: value})
 
 
-def test_tensorboard_log_is_written_where_the_package_is_installed(tmp_path):
-    pytest.importorskip("tensorboard")
+def test_tensorboard_log_is_written(tmp_path):
     train(tmp_path, config=StageConfig("rgb", batch_size=8, epochs=1))
     assert list((tmp_path / "rgb" / "tensorboard").rglob("events.out.tfevents.*"))
 
