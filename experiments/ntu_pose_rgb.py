@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     add("--cache-dir", type=Path, help="pose and feature caches (default: WORKDIR/cache)")
     add("--protocol", choices=("cross_subject", "cross_view"), default="cross_subject", help="default: %(default)s")
     add("--preset", default="sta_hands_paper", help="variant of the model: sta_hands_paper, table5_…, table6_a … table6_k")
+    add("--joint-order", choices=("topological", "no_repeats", "random"), help="columns of the pose tensors (Table 4)")
     add("--seed", type=int, default=0, help="initial weights, hold-out, order and draws (default: %(default)s)")
     add("--resume", action="store_true", help="go on with a training that was stopped")
 
@@ -68,9 +69,19 @@ def experiment_from(args: argparse.Namespace):
         )
     sensor = changed(base.sensor, name=args.sensor, weights=args.sensor_weights, image_size=args.image_size, dtype=args.dtype)
     experiment = changed(
-        base, protocol=args.protocol, preset=args.preset, resume=args.resume, strategy=args.strategy, cache_dir=args.cache_dir,
-        crop_size=args.crop_size, workers=args.workers, holdout=args.holdout, sensor=sensor, **stages,
-    )  # fmt: skip
+        base,
+        protocol=args.protocol,
+        preset=args.preset,
+        resume=args.resume,
+        strategy=args.strategy,
+        cache_dir=args.cache_dir,
+        tensor=changed(base.tensor, order=args.joint_order),
+        sensor=sensor,
+        crop_size=args.crop_size,
+        workers=args.workers,
+        holdout=args.holdout,
+        **stages,
+    )
     return with_seed(experiment, args.seed)
 
 

@@ -20,6 +20,7 @@ from keras_actrec.export import export_saved_model
 from keras_actrec.extraction.hand_features import extract_hand_features
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.models.sta_hands import (
+    STAHandsConfig,
     freeze_pose_network,
     pose_stream,
     preset,
@@ -94,6 +95,16 @@ class TwoStreamExperiment:
             raise ConfigError("holdout is a share of the training clips", found=self.holdout, expected="0 < holdout < 1")
         if self.crop_size < 1:
             raise ConfigError("crop_size is out of range", found=self.crop_size, expected="at least 1 pixel")
+
+    def model(self, classes: int) -> STAHandsConfig:
+        """Configuration of the network: the preset with the sizes that the data decide."""
+        width = pose_tensor_width(KINECT_V2, self.tensor)
+        return replace(preset(self.preset, classes), pose_width=width, frames=self.sampling.frames)
+
+    @property
+    def uses_video(self) -> bool:
+        """Whether hand features are needed; a pose-only preset reads skeletons alone."""
+        return self.model(classes=2).has_rgb_stream
 
     @property
     def caches(self) -> Path:
@@ -170,6 +181,8 @@ def run_two_stream(experiment: TwoStreamExperiment) -> TwoStreamResult:
 
 def _with_available_weights(experiment: TwoStreamExperiment) -> TwoStreamExperiment:
     """Tries the sensor's weights before anything long starts; the synthetic data set alone may fall back to random ones."""
+    if not experiment.uses_video:
+        return experiment
     try:
         build_sensor(experiment.sensor)
         return experiment
@@ -187,7 +200,7 @@ def _with_available_weights(experiment: TwoStreamExperiment) -> TwoStreamExperim
 
 def _open_dataset(experiment: TwoStreamExperiment) -> NTURGBD:
     if experiment.data_root is not None:
-        dataset = NTURGBD(experiment.data_root)
+        dataset = NTURGBD(experiment.data_root, modality="both" if experiment.uses_video else "skeleton")
     else:
         root = write_synthetic_ntu(experiment.caches / "synthetic_ntu", experiment.synthetic, workers=2)
         dataset = NTURGBD(root, class_names=synthetic_class_names())
@@ -210,43 +223,50 @@ def _split(dataset: ActionDataset, protocol: str) -> Split:
 
 
 def _extract(dataset: ActionDataset, experiment: TwoStreamExperiment) -> tuple[SubsequenceSource, tuple[LeftOut, ...]]:
-    """Writes what is missing of both caches and opens them."""
+    """Writes what is missing of the caches and opens them."""
     poses, hands = experiment.caches / "poses", experiment.caches / "hand_features"
-    extracted = [
-        extract_poses(
-            dataset, poses,
-            cleaning=experiment.cleaning, tensor=experiment.tensor, sampling=experiment.sampling, workers=experiment.workers,
-            progress=True,
-        ),
-        extract_hand_features(
+    report = extract_poses(
+        dataset, poses,
+        cleaning=experiment.cleaning, tensor=experiment.tensor, sampling=experiment.sampling,
+        workers=experiment.workers, progress=True,
+    )  # fmt: skip
+    left_out = list(report.left_out)
+    if experiment.uses_video:
+        report = extract_hand_features(
             dataset, poses, hands,
             sensor=experiment.sensor, crop_size=experiment.crop_size, workers=experiment.workers, progress=True,
-        ),
-    ]  # fmt: skip
-    labels = {record.clip_id: record.label for record in dataset.records}
+        )  # fmt: skip
+        left_out += report.left_out
     source = SubsequenceSource(
-        PoseCache(poses), FeatureCache(hands), labels, experiment.tensor, experiment.sampling, layout=KINECT_V2
+        PoseCache(poses),
+        FeatureCache(hands) if experiment.uses_video else None,
+        {record.clip_id: record.label for record in dataset.records},
+        experiment.tensor,
+        experiment.sampling,
+        layout=KINECT_V2,
     )
-    return source, tuple(clip for report in extracted for clip in report.left_out)
+    return source, tuple(left_out)
 
 
 def _parts(split: Split, source: SubsequenceSource, experiment: TwoStreamExperiment) -> dict[str, tuple[str, ...]]:
     """Clips of training, validation (held out of the training clips) and test, without those that were left out."""
     usable = set(source.clip_ids)
-    train, validation = hold_out(
-        [clip for clip in split.train if clip in usable], source.label, fraction=experiment.holdout, seed=experiment.seed
-    )
-    return {"train": train, "validation": validation, "test": tuple(clip for clip in split.test if clip in usable)}
+    sides = {side: tuple(clip for clip in getattr(split, side) if clip in usable) for side in ("train", "test")}
+    for side, clips in sides.items():
+        if not clips:
+            raise DatasetError(
+                f"protocol {experiment.protocol} has no clip to {side} on: all of them were left out",
+                file=experiment.workdir / "left_out.csv", fix="mend the files that left_out.csv lists, or leave them out",
+            )  # fmt: skip
+    train, validation = hold_out(sides["train"], source.label, fraction=experiment.holdout, seed=experiment.seed)
+    return {"train": train, "validation": validation, "test": sides["test"]}
 
 
 def _train(
     dataset: ActionDataset, source: SubsequenceSource, parts: Mapping[str, tuple[str, ...]], experiment: TwoStreamExperiment
 ) -> tuple[keras.Model, list[StageHistory]]:
     """Stage 1: the pose stream. Stage 2: the RGB stream with the pose network frozen (paper section 4)."""
-    config = preset(experiment.preset, len(dataset.class_names))
-    config = replace(
-        config, pose_width=pose_tensor_width(KINECT_V2, experiment.tensor), frames=experiment.sampling.frames
-    )  # fmt: skip
+    config = experiment.model(len(dataset.class_names))
     # "RGB only" conditioned on pose (rows E and G of Table 6) needs a trained pose network: it trains in the full model too.
     rgb_only = config.streams == "rgb" and config.pose_conditioning
     strategy = build_strategy(experiment.strategy)
@@ -291,7 +311,7 @@ def _write_results(
         preset=experiment.preset,
         seed=experiment.seed,
         clips={name: len(ids) for name, ids in parts.items()},
-        weights={**_sensor_description(experiment)},
+        weights=_sensor_description(experiment),
     )
     extra: dict[str, object] = {
         "stages": [
@@ -324,6 +344,8 @@ def _accuracy_by_kind(evaluation: Evaluation) -> dict[str, dict[str, float]]:
 
 
 def _sensor_description(experiment: TwoStreamExperiment) -> dict[str, object]:
+    if not experiment.uses_video:
+        return {}
     checksum = weights_checksum(build_sensor(experiment.sensor))
     return {**asdict(experiment.sensor), "weights_checksum": checksum}
 
