@@ -24,7 +24,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.errors import DISK_FULL, ConfigError, DiskFullError, WeightsError, is_disk_full
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames, uniforms
@@ -133,6 +133,7 @@ def export_saved_model(
 
     Raises:
         ConfigError: the number of class names does not fit the logits.
+        DiskFullError: no space left; an older export is still there, and nothing else.
     """
     directory = Path(directory)
     classes = model.output["logits"].shape[-1]
@@ -145,15 +146,28 @@ def export_saved_model(
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     signatures = {"serve": served.serve, "serving_default": served.serve, "classify_clip": served.classify_clip}
-    tf.saved_model.save(served, str(part), signatures=signatures)
-    description = ExportDescription(
-        tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning
-    )
-    text = json.dumps({"keras_actrec": __version__, "model": model.name, **asdict(description)}, indent=2)
-    (part / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    try:
+        description = ExportDescription(
+            tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning
+        )
+        tf.saved_model.save(served, str(part), signatures=signatures)
+        text = json.dumps({"keras_actrec": __version__, "model": model.name, **asdict(description)}, indent=2)
+        (part / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if _says_disk_full(error):
+            fix = "free some space and run the same command with --resume: the trained weights are kept"
+            raise DiskFullError("no space left to write the exported model", file=directory, fix=fix) from error
+        raise
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(part, directory)
     return directory
+
+
+def _says_disk_full(error: BaseException) -> bool:
+    """TensorFlow hands on the operating system's words, not its error number."""
+    words = isinstance(error, tf.errors.OpError) and any(os.strerror(number) in str(error) for number in DISK_FULL)
+    return words or is_disk_full(error)
 
 
 def read_description(directory: str | Path) -> ExportDescription:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
 from keras_actrec.export import export_saved_model, read_description
 from keras_actrec.models.sta_hands import STAHandsConfig, sta_hands
 from keras_actrec.skeletons.layout import KINECT_V2
@@ -122,3 +122,24 @@ def test_class_names_that_do_not_fit_are_refused(tmp_path):
 def test_a_directory_that_is_no_export_is_refused(tmp_path):
     with pytest.raises(WeightsError, match=r"actrec\.json.*WORKDIR/export"):
         read_description(tmp_path)
+
+
+def test_a_full_disk_keeps_the_older_export_and_leaves_nothing_else(tmp_path, full_disk):
+    model = sta_hands(small_config())
+    directory = export(model, tmp_path / "export")
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+    with full_disk(20_000), pytest.raises(DiskFullError, match=r"export: no space left .*Free some space") as error:
+        export(model, directory)
+    assert error.value.file == str(directory)
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_an_error_while_exporting_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("keras_actrec.export.json.dumps", fail)
+    with pytest.raises(ZeroDivisionError):
+        export(sta_hands(small_config()), tmp_path / "export")
+    assert not list(tmp_path.iterdir())

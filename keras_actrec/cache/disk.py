@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 from pathlib import Path
-
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-def is_disk_full(error: OSError) -> bool:
-    """No space left, over the quota, or a file larger than allowed."""
-    return error.errno in _DISK_FULL
 
 
 class SafeFile(io.RawIOBase):

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from keras_actrec.cache.disk import is_disk_full
-from keras_actrec.errors import CacheError, ConfigError, DiskFullError
+from keras_actrec.errors import CacheError, ConfigError, DiskFullError, is_disk_full
 
 SCHEMA_VERSION = 1
 INDEX_NAME = "index.json"

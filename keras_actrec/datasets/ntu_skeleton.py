@@ -13,7 +13,6 @@ Format, as in `read_skeleton_file.m` of the data set's authors (https://github.c
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from keras_actrec.errors import ConfigError, DiskFullError, SkeletonFormatError
+from keras_actrec.errors import ConfigError, DiskFullError, SkeletonFormatError, is_disk_full
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
@@ -243,7 +242,7 @@ def write_ntu_skeleton(path: str | Path, sequence: SkeletonSequence, *, newline:
         os.replace(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise DiskFullError("no space left while writing", file=path, fix="free some space and run again") from error
         raise
 

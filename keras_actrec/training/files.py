@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from keras_actrec.errors import DiskFullError
+from keras_actrec.errors import DiskFullError, is_disk_full
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FIX = "free space or give another --workdir, and run the same command with --resume"
 
 
 @contextmanager
-def whole_file(path: str | Path, *, ending: str = "", size: int = 0) -> Iterator[Path]:
+def whole_file(path: str | Path, *, ending: str = "", size: int = 0, fix: str = _FIX) -> Iterator[Path]:
     """Gives a name to write under; the file gets its final name when the block ends, and is deleted when the block fails.
 
     Args:
         path: final name; its folder is made if need be.
         ending: what the temporary name has to end in, for writers that insist on an ending.
         size: bytes that will be written, for writers that fail badly on a full disk (HDF5): refused before they start.
+        fix: what the user can do about a full disk.
 
     Raises:
         DiskFullError: no space left.
@@ -38,11 +39,11 @@ def whole_file(path: str | Path, *, ending: str = "", size: int = 0) -> Iterator
         os.replace(part, path)
     except OSError as error:
         _delete(part)
-        if error.errno in _DISK_FULL:
+        if is_disk_full(error):
             raise DiskFullError(
                 f"no space left to write the file: {error.strerror}",
                 file=path,
-                fix="free space or give another --workdir, and run the same command with --resume",
+                fix=fix,
             ) from error
         raise
     except BaseException:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from keras_actrec.errors import ConfigError, DiskFullError, VideoError
+from keras_actrec.errors import ConfigError, DiskFullError, VideoError, is_disk_full
 from keras_actrec.video.decode import VideoReader
 
-_FREE_BYTES_AT_LEAST = 1 << 20
+_PROBE_BYTES = 1 << 20
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], frame_rate: float, *, codec: str = "MJPG") -> Path:
@@ -94,8 +93,27 @@ def _check_whole(unfinished: Path, path: Path, written: int) -> None:
             held = video.frame_count
     except VideoError:
         held = 0
-    free = shutil.disk_usage(path.parent).free
-    if held != written and free < _FREE_BYTES_AT_LEAST:
-        raise DiskFullError("no space left", file=path, found=f"{free} bytes free", fix="free some space and write it again")
-    if held != written:
-        raise VideoError("the file was not written whole", file=path, found=f"{held} frames", expected=f"{written} frames")
+    if held == written:
+        return
+    error = _disk_error(unfinished)
+    if error is not None:
+        raise DiskFullError(
+            f"no space left to write the video ({error.strerror})",
+            file=path,
+            found=f"{held} frames",
+            expected=f"{written} frames",
+            fix="free some space and write it again",
+        ) from error
+    raise VideoError("the file was not written whole", file=path, found=f"{held} frames", expected=f"{written} frames")
+
+
+def _disk_error(unfinished: Path) -> OSError | None:
+    """What the disk says to more bytes at the end of the file: its error where it is full, else None."""
+    try:
+        with unfinished.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error if is_disk_full(error) else None
+    return None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
-from keras_actrec.errors import ConfigError, DatasetError
+from keras_actrec.errors import ConfigError, DatasetError, DiskFullError
 from keras_actrec.synthetic.actions import SYNTHETIC_ACTIONS
 from keras_actrec.synthetic.cameras import ntu_camera
 from keras_actrec.synthetic.dataset import SyntheticClip, SyntheticConfig, record, stage, synthetic_clips, write_synthetic_ntu
@@ -142,3 +142,11 @@ def test_values_that_make_no_sense_are_refused(values):
 def test_workers_below_one_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="workers"):
         write_synthetic_ntu(tmp_path, SMALL, workers=0)
+
+
+@pytest.mark.parametrize(("size", "name"), [(10, "synthetic.json"), (5_000, "_rgb.avi")])
+def test_a_full_disk_names_the_file_and_leaves_nothing_unfinished(tmp_path, full_disk, size, name):
+    with full_disk(size), pytest.raises(DiskFullError, match=rf"{name}: no space left.*Free some space"):
+        write_synthetic_ntu(tmp_path, SMALL, workers=1, progress=False)
+    assert not [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != "synthetic.json"]
+    assert (tmp_path / "synthetic.json").exists() == (name != "synthetic.json")

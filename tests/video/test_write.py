@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_actrec.errors import ConfigError, VideoError
+from keras_actrec.errors import ConfigError, DiskFullError, VideoError
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
 
@@ -58,3 +58,12 @@ def test_settings_that_make_no_sense(tmp_path):
         write_video(tmp_path / "a.avi", frames(1), 0)
     with pytest.raises(ConfigError, match="four letters"):
         write_video(tmp_path / "a.avi", frames(1), 30, codec="JPEG2")
+
+
+def test_a_full_disk_keeps_the_older_file_and_leaves_no_other(tmp_path, full_disk):
+    path = write_video(tmp_path / "a.avi", frames(3), 30)
+    before = path.read_bytes()
+    noise = [np.random.default_rng(i).integers(0, 256, (240, 320, 3)).astype(np.uint8) for i in range(20)]
+    with full_disk(100_000), pytest.raises(DiskFullError, match=r"a\.avi: no space left.*Free some space"):
+        write_video(path, noise, 30)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
