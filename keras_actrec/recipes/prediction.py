@@ -17,6 +17,7 @@ from keras_actrec.export import ExportDescription, read_description
 from keras_actrec.extraction.hand_features import clip_hand_features
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.sequence import SkeletonSequence
+from keras_actrec.training.files import whole_file
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
 from keras_actrec.visualize.attention import ClipAttention, annotate_clip, clip_attention
@@ -67,6 +68,16 @@ def _hand_features(
     return clip_hand_features(sensor, video, sequence, crop_size=description.crop_size)
 
 
+def _load(model: Path) -> object:
+    try:
+        return tf.saved_model.load(str(model))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise WeightsError(
+            "the exported model does not load", file=model, found=str(error).splitlines()[0],
+            fix="give the directory that experiments/ntu_pose_rgb.py wrote as WORKDIR/export, or export again",
+        ) from error  # fmt: skip
+
+
 def predict_clip(
     model: str | Path, video: str | Path, skeleton: str | Path, *, sensor_weights: str | None = None
 ) -> Prediction:
@@ -84,7 +95,7 @@ def predict_clip(
     """
     description, video = read_description(model), Path(video)
     sequence, _ = clean(read_ntu_skeleton(Path(skeleton)), CleaningConfig(**description.cleaning))
-    served = tf.saved_model.load(str(model))
+    served = _load(Path(model))
     classify = served.signatures["classify_clip"]
     inputs = {"joints": tf.constant(np.nan_to_num(sequence.joints), tf.float32)}
     if "hands" in classify.structured_input_signature[1]:
@@ -108,7 +119,12 @@ def annotated_frames(prediction: Prediction) -> Iterator[np.ndarray]:
 
 
 def write_explanation(prediction: Prediction, path: str | Path) -> Path:
-    """Writes the annotated clip: a video (`.avi`, `.mp4`), or for `.png`/`.jpg` a picture of the four heaviest moments."""
+    """Writes the annotated clip: a video (`.avi`, `.mp4`), or for `.png`/`.jpg` a picture of the four heaviest moments.
+
+    Raises:
+        DiskFullError: no space left; no file of that name is left half-written.
+        VideoError: the video does not read, or OpenCV does not write this kind of file.
+    """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         with VideoReader(prediction.video) as reader:
@@ -121,7 +137,6 @@ def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     pictures = [frame for index, frame in enumerate(annotated_frames(prediction)) if index in shown]
     rows = [np.hstack(pictures[i : i + 2]) for i in range(0, len(pictures) - len(pictures) % 2, 2)]
     picture = np.vstack(rows) if rows else pictures[0]
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    cv2.imwrite(str(part), picture)
-    part.replace(path)
+    with whole_file(path, fix="free some space, or give another place by --out") as part:
+        part.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
     return path
