@@ -11,8 +11,9 @@ from pathlib import Path
 
 import keras
 
-from keras_actrec.backbones.sensors import SensorConfig, build_sensor, weights_checksum
+from keras_actrec.backbones.sensors import SensorConfig, build_sensor
 from keras_actrec.cache.reader import FeatureCache, PoseCache
+from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.ntu import NTURGBD
 from keras_actrec.datasets.record import ActionDataset, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError, WeightsError
@@ -344,10 +345,11 @@ def _accuracy_by_kind(evaluation: Evaluation) -> dict[str, dict[str, float]]:
 
 
 def _sensor_description(experiment: TwoStreamExperiment) -> dict[str, object]:
+    """The image network, with the checksum of the weights that the cached features were made with."""
     if not experiment.uses_video:
         return {}
-    checksum = weights_checksum(build_sensor(experiment.sensor))
-    return {**asdict(experiment.sensor), "weights_checksum": checksum}
+    options = load_index(experiment.caches / "hand_features").options
+    return {**asdict(experiment.sensor), "weights_checksum": options.weights_checksum}
 
 
 def _export(model: keras.Model, dataset: ActionDataset, experiment: TwoStreamExperiment) -> Path:
