@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_actrec.errors import ActrecError
+
 LEAST_RATIO = 0.85
 WIDTH, HEIGHT = 1920, 1080
 
@@ -148,8 +150,12 @@ def main() -> int:
             root = place / "ntu"
             root.mkdir()
             make_clips(root, args.clips, args.frames)
-        dataset = FirstClips(NTURGBD(root), args.clips)
-        return 0 if report(*measure(dataset, place, args)) else 1
+        try:
+            dataset = FirstClips(NTURGBD(root), args.clips)
+            return 0 if report(*measure(dataset, place, args)) else 1
+        except ActrecError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":
