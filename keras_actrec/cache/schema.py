@@ -15,13 +15,13 @@ Feature shard: `features` (sum of T, 4, 2048) float16, `mask` (sum of T, 4) bool
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from keras_actrec.errors import CacheError, ConfigError, DiskFullError, is_disk_full
+from keras_actrec.errors import CacheError, ConfigError, DiskFullError
+from keras_actrec.files import is_disk_full
+from keras_actrec.files import whole_file
 
 SCHEMA_VERSION = 1
 INDEX_NAME = "index.json"
@@ -187,24 +187,5 @@ def _write_index(directory: Path, index: CacheIndex) -> None:
         "clips_per_shard": index.clips_per_shard,
         "shards": index.shards,
     }
-    unfinished = directory / f"{INDEX_NAME}.{os.getpid()}.part"
-    try:
-        unfinished.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(unfinished, directory / INDEX_NAME)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        if not is_disk_full(error):
-            raise
-        fix = "free some space and run the same command again"
-        raise DiskFullError("no space left to write the index", file=directory / INDEX_NAME, fix=fix) from error
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the installed libraries that shape the numbers of a cache."""
-    versions = {}
-    for name in ("keras", "tensorflow", "opencv-python", "opencv-python-headless", "numpy", "h5py"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    with whole_file(directory / INDEX_NAME, shared=True) as part:
+        part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -13,14 +13,15 @@ Format, as in `read_skeleton_file.m` of the data set's authors (https://github.c
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
-from keras_actrec.errors import ConfigError, DiskFullError, SkeletonFormatError, is_disk_full
+from keras_actrec.errors import ConfigError, DiskFullError, SkeletonFormatError
+from keras_actrec.files import is_disk_full
+from keras_actrec.files import whole_file
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
@@ -236,15 +237,8 @@ def write_ntu_skeleton(path: str | Path, sequence: SkeletonSequence, *, newline:
     """
     path = Path(path)
     text = newline.join([*_lines(sequence), ""])
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(text.encode("ascii"))
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        if is_disk_full(error):
-            raise DiskFullError("no space left while writing", file=path, fix="free some space and run again") from error
-        raise
 
 
 def _lines(sequence: SkeletonSequence) -> list[str]:

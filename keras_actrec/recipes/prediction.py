@@ -15,9 +15,9 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.errors import WeightsError
 from keras_actrec.export import ExportDescription, read_description
 from keras_actrec.extraction.hand_features import clip_hand_features
+from keras_actrec.files import whole_file
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from keras_actrec.training.files import whole_file
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
 from keras_actrec.visualize.attention import ClipAttention, annotate_clip, clip_attention

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -15,7 +14,9 @@ import cv2
 import numpy as np
 
 from keras_actrec.datasets.ntu_skeleton import write_ntu_skeleton
-from keras_actrec.errors import ConfigError, DatasetError, DiskFullError, is_disk_full
+from keras_actrec.errors import ConfigError, DatasetError
+from keras_actrec.files import whole_file
+from keras_actrec.files import whole_file
 from keras_actrec.progress import progress_bar
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
@@ -265,16 +266,8 @@ def _claim(root: Path, config: SyntheticConfig) -> None:
                 fix="choose another folder",
             )
         (root / name).mkdir(parents=True, exist_ok=True)
-    part = marker.with_name(marker.name + ".part")
-    try:
+    with whole_file(marker) as part:
         part.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, marker)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        if not is_disk_full(error):
-            raise
-        fix = "free some space and run the same command again"
-        raise DiskFullError(f"no space left ({error.strerror})", file=marker, fix=fix) from error
 
 
 # Movements of one family draw the same random numbers: their classes are matched samples.

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from keras_actrec.files import whole_file
 from keras_actrec.training.checkpoints import Checkpoint, Progress, arrays_of, save_checkpoint
-from keras_actrec.training.files import whole_file
 
 
 class StageCheckpoint(keras.callbacks.Callback):

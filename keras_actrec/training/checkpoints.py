@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_actrec.errors import ConfigError, WeightsError
-from keras_actrec.training.files import whole_file
+from keras_actrec.files import whole_file
 
 SCHEMA = 1
 _VARIABLES = "keras_actrec_variables"

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.files import whole_file
 from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, clips_per_batch, evaluation_dataset
 from keras_actrec.training import metrics
-from keras_actrec.training.files import whole_file
 
 STREAMS: Mapping[str, str] = MappingProxyType({"pose": "pose_logits", "rgb": "rgb_logits", "fused": "logits"})
 _SCORES = "scores_"

@@ -5,22 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import math
-import platform
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib import metadata
 from pathlib import Path
 
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import ConfigError
+from keras_actrec.files import whole_file
 from keras_actrec.training.evaluation import Evaluation
-from keras_actrec.training.files import whole_file
-from keras_actrec.version import __version__
-
-LIBRARIES = ("tensorflow", "keras", "numpy", "h5py", "opencv-python", "opencv-python-headless", "pandas")
+from keras_actrec.version import library_versions
 
 
 @dataclass(frozen=True)
@@ -111,17 +107,6 @@ def write_left_out(path: str | Path, left_out: Sequence[LeftOut]) -> None:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(asdict(clip) for clip in left_out)
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python, of this package and of the libraries that numbers depend on."""
-    versions = {"python": platform.python_version(), "keras_actrec": __version__}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _count_left_out(left_out: Sequence[LeftOut]) -> dict[str, object]:

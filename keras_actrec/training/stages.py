@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.files import whole_file
 from keras_actrec.pipelines.tf_data import (
     BatchSource,
     LoaderErrors,
@@ -35,7 +36,6 @@ from keras_actrec.training.checkpoints import (
     save_weights,
 )
 from keras_actrec.training.config import StageConfig
-from keras_actrec.training.files import whole_file
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_actrec.errors import ConfigError, DiskFullError, VideoError, is_disk_full
+from keras_actrec.errors import ConfigError, DiskFullError, VideoError
+from keras_actrec.files import disk_error
 from keras_actrec.video.decode import VideoReader
 
 _PROBE_BYTES = 1 << 20

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from keras_actrec.errors import ConfigError
-from keras_actrec.training.files import whole_file
+from keras_actrec.files import whole_file
 
 COUNTED_CLASSES = 20
 """Up to so many classes every cell that is not empty holds its percentage; beyond, those of at least 5 %."""

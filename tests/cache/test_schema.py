@@ -8,8 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_actrec.cache.schema import CacheOptions, library_versions, load_index, plan_cache
+from keras_actrec.cache.schema import CacheOptions, load_index, plan_cache
 from keras_actrec.errors import CacheError, ConfigError
+from keras_actrec.version import library_versions
 from tests.cache.small import FEATURE_OPTIONS, POSE_OPTIONS
 
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import os
 import random
 import warnings
 
 import numpy as np
 import pytest
 
-from keras_actrec.datasets import ntu_skeleton
 from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton, write_ntu_skeleton
 from keras_actrec.errors import ConfigError, DiskFullError, SkeletonFormatError
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
@@ -240,7 +240,7 @@ def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ntu_skeleton.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DiskFullError, match=r"a\.skeleton: no space left .*Free some space"):
         write_ntu_skeleton(tmp_path / "a.skeleton", moving())
     assert not list(tmp_path.iterdir())

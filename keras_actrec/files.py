@@ -11,16 +11,17 @@ from pathlib import Path
 
 from keras_actrec.errors import DiskFullError, is_disk_full
 
-_FIX = "free space or give another --workdir, and run the same command with --resume"
+_FIX = "free some space, or write to another disk, and run the same command again: finished work is not repeated"
 
 
 @contextmanager
-def whole_file(path: str | Path, *, ending: str = "", size: int = 0, fix: str = _FIX) -> Iterator[Path]:
+def whole_file(path: str | Path, *, ending: str = "", shared: bool = False, size: int = 0, fix: str = _FIX) -> Iterator[Path]:
     """Gives a name to write under; the file gets its final name when the block ends, and is deleted when the block fails.
 
     Args:
         path: final name; its folder is made if need be.
         ending: what the temporary name has to end in, for writers that insist on an ending.
+        shared: several processes may write this file at once: each gets a temporary name of its own.
         size: bytes that will be written, for writers that fail badly on a full disk (HDF5): refused before they start.
         fix: what the user can do about a full disk.
 
@@ -28,7 +29,7 @@ def whole_file(path: str | Path, *, ending: str = "", size: int = 0, fix: str = 
         DiskFullError: no space left.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part{ending}")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part{ending}" if shared else f"{path.name}.part{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(path.parent).free:
