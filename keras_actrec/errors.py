@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 
@@ -79,3 +80,12 @@ class WeightsError(ActrecError):
 
 class DiskFullError(ActrecError):
     """No space left while writing; what has a final name is whole."""
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers: no space left, over the quota, a file larger than allowed."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error of the operating system says that the disk takes no more."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL

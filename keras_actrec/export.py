@@ -24,8 +24,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
-from keras_actrec.files import DISK_FULL, is_disk_full
+from keras_actrec.errors import DISK_FULL, ConfigError, DiskFullError, WeightsError, is_disk_full
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames, uniforms

@@ -12,6 +12,7 @@ from pathlib import Path
 from keras_actrec.errors import DiskFullError, is_disk_full
 
 _FIX = "free some space, or write to another disk, and run the same command again: finished work is not repeated"
+_PROBE_BYTES = 1 << 20
 
 
 @contextmanager
@@ -34,6 +35,7 @@ def whole_file(path: str | Path, *, ending: str = "", shared: bool = False, size
         path.parent.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(path.parent).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _reserve(part, size)
         yield part
         with part.open("rb") as written:  # on disk before the rename is: a power cut must not leave an empty final file
             os.fsync(written.fileno())
@@ -50,6 +52,30 @@ def whole_file(path: str | Path, *, ending: str = "", shared: bool = False, size
     except BaseException:
         _delete(part)
         raise
+
+
+def disk_error(unfinished: Path) -> OSError | None:
+    """For writers that hide the operating system's error: what it says to more bytes at the end of their unfinished file.
+
+    Returns:
+        The error where the disk is full, else None. The file is of no use afterwards.
+    """
+    try:
+        with unfinished.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error if is_disk_full(error) else None
+    return None
+
+
+def _reserve(part: Path, size: int) -> None:
+    """Asks the disk for `size` bytes and gives them back: unlike the free space this knows quotas and limits."""
+    if size and hasattr(os, "posix_fallocate"):
+        with part.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+        part.unlink()
 
 
 def _delete(path: Path) -> None:

@@ -19,8 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_actrec.errors import CacheError, ConfigError, DiskFullError
-from keras_actrec.files import is_disk_full
+from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.files import whole_file
 
 SCHEMA_VERSION = 1

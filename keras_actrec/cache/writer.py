@@ -20,8 +20,7 @@ import numpy as np
 from keras_actrec.cache.disk import SafeFile
 from keras_actrec.cache.schema import SCHEMA_VERSION, CacheIndex
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.errors import CacheError, DiskFullError
-from keras_actrec.files import is_disk_full
+from keras_actrec.errors import CacheError, DiskFullError, is_disk_full
 from keras_actrec.version import library_versions
 
 _FOREIGN_PART_AGE = 24 * 3600.0

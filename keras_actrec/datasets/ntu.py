@@ -115,6 +115,9 @@ def missing_skeletons() -> frozenset[str]:
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
+_GET_IT = "get it from the data set, or leave the clip out"
+
+
 class NTURGBD:
     """The clips below a data root: every `NAME.skeleton` and `NAME_rgb.avi` in any folder, e.g. the data set's own
     `nturgb+d_skeletons` and `nturgb+d_rgb`.
@@ -211,9 +214,9 @@ class NTURGBD:
         if record.clip_id in missing_skeletons():
             return "listed by the data set's authors among the samples with missing skeletons"
         if record.skeleton is None:
-            return "no skeleton file"
+            return f"no skeleton file: {_GET_IT}"
         if record.video is None and self.modality == "both":
-            return "no video file"
+            return f"no video file: {_GET_IT}"
         return ""
 
     def _check_found(self, files: Mapping) -> None:

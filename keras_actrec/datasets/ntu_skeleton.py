@@ -19,8 +19,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from keras_actrec.errors import ConfigError, DiskFullError, SkeletonFormatError
-from keras_actrec.files import is_disk_full
+from keras_actrec.errors import ConfigError, SkeletonFormatError
 from keras_actrec.files import whole_file
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence

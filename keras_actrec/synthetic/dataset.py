@@ -16,7 +16,6 @@ import numpy as np
 from keras_actrec.datasets.ntu_skeleton import write_ntu_skeleton
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.files import whole_file
-from keras_actrec.files import whole_file
 from keras_actrec.progress import progress_bar
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence

@@ -13,8 +13,6 @@ from keras_actrec.errors import ConfigError, DiskFullError, VideoError
 from keras_actrec.files import disk_error
 from keras_actrec.video.decode import VideoReader
 
-_PROBE_BYTES = 1 << 20
-
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], frame_rate: float, *, codec: str = "MJPG") -> Path:
     """Writes BGR frames to `path`; whatever had that name before is replaced in one step.
@@ -96,7 +94,7 @@ def _check_whole(unfinished: Path, path: Path, written: int) -> None:
         held = 0
     if held == written:
         return
-    error = _disk_error(unfinished)
+    error = disk_error(unfinished)
     if error is not None:
         raise DiskFullError(
             f"no space left to write the video ({error.strerror})",
@@ -106,15 +104,3 @@ def _check_whole(unfinished: Path, path: Path, written: int) -> None:
             fix="free some space and write it again",
         ) from error
     raise VideoError("the file was not written whole", file=path, found=f"{held} frames", expected=f"{written} frames")
-
-
-def _disk_error(unfinished: Path) -> OSError | None:
-    """What the disk says to more bytes at the end of the file: its error where it is full, else None."""
-    try:
-        with unfinished.open("ab") as file:
-            file.write(bytes(_PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error if is_disk_full(error) else None
-    return None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_actrec.cache.schema import CacheOptions, load_index, plan_cache
-from keras_actrec.errors import CacheError, ConfigError
+from keras_actrec.errors import CacheError, ConfigError, DiskFullError
 from keras_actrec.version import library_versions
 from tests.cache.small import FEATURE_OPTIONS, POSE_OPTIONS
 
@@ -82,6 +82,15 @@ def test_an_index_that_cannot_be_used(tmp_path, content, message):
         (tmp_path / "index.json").write_text(content)
     with pytest.raises(CacheError, match=rf"index\.json: .*{message}"):
         load_index(tmp_path)
+
+
+def test_a_full_disk_keeps_the_index_as_it_was(tmp_path, full_disk):
+    plan_cache(tmp_path, FEATURE_OPTIONS, "ab")
+    before = (tmp_path / "index.json").read_bytes()
+    with full_disk(len(before)), pytest.raises(DiskFullError, match=r"index\.json: no space left.*Free some space"):
+        plan_cache(tmp_path, FEATURE_OPTIONS, [f"clip{i}" for i in range(50)])
+    assert (tmp_path / "index.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 
 def test_library_versions_are_those_in_use():

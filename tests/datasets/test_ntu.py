@@ -166,9 +166,10 @@ def test_records_protocols_and_left_out_clips(tmp_path):
     assert last.layout is KINECT_V2
     assert (last.skeleton, last.video) == tuple(root / file for file in pair("S002C003P003R002A060"))
     skeletons, videos = root / "nturgb+d_skeletons", root / "nturgb+d_rgb"
+    way = "get it from the data set, or leave the clip out"
     assert dataset.left_out == (
-        LeftOut("S001C001P001R001A002", "index", "no skeleton file", str(videos / "S001C001P001R001A002_rgb.avi")),
-        LeftOut("S001C001P001R001A003", "index", "no video file", str(skeletons / "S001C001P001R001A003.skeleton")),
+        LeftOut("S001C001P001R001A002", "index", f"no skeleton file: {way}", str(videos / "S001C001P001R001A002_rgb.avi")),
+        LeftOut("S001C001P001R001A003", "index", f"no video file: {way}", str(skeletons / "S001C001P001R001A003.skeleton")),
         LeftOut(
             MISSING,
             "index",

@@ -115,12 +115,14 @@ def test_a_data_root_gives_the_settings_of_the_paper(monkeypatch):
 def test_every_argument_arrives(monkeypatch):
     made = experiment(
         monkeypatch, "--data-root", "ntu", "--workdir", "w", "--cache-dir", "c", "--protocol", "cross_view", "--seed", 7,
-        "--preset", "table6_a", "--resume", "--sensor", "resnet50", "--sensor-weights", "random", "--image-size", 64,
+        "--preset", "table6_a", "--joint-order", "no_repeats", "--resume",
+        "--sensor", "resnet50", "--sensor-weights", "random", "--image-size", 64,
         "--dtype", "bfloat16", "--crop-size", 40, "--workers", 3, "--epochs", 5, 6, "--batch-size", 16,
         "--learning-rate", 0.001, 0.002,        "--patience", 4, "--holdout", 0.2, "--strategy", "none",
     )  # fmt: skip
     assert (made.workdir, made.caches, made.protocol, made.preset) == (Path("w"), Path("c"), "cross_view", "table6_a")
     assert (made.seed, made.resume, made.crop_size, made.workers, made.holdout, made.strategy) == (7, True, 40, 3, 0.2, "none")
+    assert made.tensor.order == "no_repeats"
     sensor = made.sensor
     assert (sensor.name, sensor.weights, sensor.image_size, sensor.dtype) == ("resnet50", "random", 64, "bfloat16")
     for stage, epochs, rate in ((made.pose_stage, 5, 0.001), (made.rgb_stage, 6, 0.002)):

@@ -40,8 +40,8 @@ FAULTS = {
         "belong to the same clip",
     ),
     JUNK_VIDEO: ("hand_features", "_rgb.avi", "the video does not open", "leave the clip out"),
-    NO_VIDEO: ("index", ".skeleton", "no video file", ""),
-    NO_SKELETON: ("index", "_rgb.avi", "no skeleton file", ""),
+    NO_VIDEO: ("index", ".skeleton", "no video file", "get it from the data set, or leave the clip out"),
+    NO_SKELETON: ("index", "_rgb.avi", "no skeleton file", "get it from the data set, or leave the clip out"),
 }
 TRAINED = tuple(
     _NAMES[subject, action] for subject in (1, 2) for action in range(1, 10) if _NAMES[subject, action] not in FAULTS
