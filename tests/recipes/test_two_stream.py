@@ -18,12 +18,34 @@ from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.cache.verify import verify_cache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, WeightsError
 from keras_actrec.export import read_description
+from keras_actrec.recipes.prediction import predict_clip
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.training.evaluation import load_scores
-from tests.recipes.tiny import FAULTS, SENSOR, SHORT_VIDEO, TESTED, TRAINED, skeleton_file, tiny_experiment, video_file
+from tests.recipes.tiny import (
+    FAULTS,
+    JUNK_VIDEO,
+    NO_VIDEO,
+    SENSOR,
+    SHORT_VIDEO,
+    TESTED,
+    TRAINED,
+    skeleton_file,
+    tiny_experiment,
+    video_file,
+)
 
 STREAMS = ("pose", "rgb", "fused")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Every download of weights fails as it does without a network."""
+
+    def get_file(*_, origin="", **__):
+        raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] Name or service not known")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
 
 
 # What a run leaves behind -----------------------------------------------------------------------------------------------------
@@ -205,17 +227,35 @@ def test_caches_made_with_other_options_are_refused_and_kept(tiny_run, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+# Variants ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pose_only_preset_needs_no_video_and_no_weights(offline, tiny_run, tmp_path):
+    experiment = tiny_experiment(tmp_path, tiny_run.root)
+    stage = replace(experiment.pose_stage, epochs=1)
+    experiment = replace(experiment, preset="table6_a", pose_stage=stage, sensor=replace(SENSOR, weights="imagenet"))
+    result = run_two_stream(experiment)
+    assert set(result.metrics["accuracy"]) == {"pose"} and result.metrics["weights"] == {}
+    bad_videos = {SHORT_VIDEO, JUNK_VIDEO, NO_VIDEO}
+    assert {entry.clip_id for entry in result.left_out} == FAULTS.keys() - bad_videos
+    assert not (experiment.caches / "hand_features").exists()
+    prediction = predict_clip(result.export, tmp_path / "no video", skeleton_file(tiny_run.root, TESTED[0]))
+    assert prediction.attention.spatial is None
+    scores = load_scores(tmp_path / "scores.npz")
+    assert prediction.probabilities.argmax() == scores.predictions("pose")[scores.clip_ids.index(TESTED[0])]
+
+
+@pytest.mark.slow
+def test_an_rgb_preset_conditioned_on_pose_trains_the_pose_network_and_scores_one_stream(tiny_run, tmp_path):
+    experiment = replace(tiny_run.experiment, workdir=tmp_path, cache_dir=tiny_run.experiment.caches, preset="table6_g")
+    result = run_two_stream(replace(experiment, pose_stage=replace(experiment.pose_stage, epochs=1)))
+    assert [stage["name"] for stage in result.metrics["stages"]] == ["pose", "rgb"]
+    assert len(result.metrics["accuracy"]) == 1
+    files = video_file(tiny_run.root, TESTED[0]), skeleton_file(tiny_run.root, TESTED[0])
+    assert predict_clip(result.export, *files).attention.spatial is not None
+
+
 # What cannot begin ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Every download of weights fails as it does without a network."""
-
-    def get_file(*_, origin="", **__):
-        raise Exception(f"URL fetch failure on {origin}: None -- [Errno -2] Name or service not known")
-
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
 
 
 def test_without_a_data_root_missing_weights_are_a_warning_and_random_ones_are_taken(offline, tiny_run, tmp_path):
