@@ -24,7 +24,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_actrec.errors import DISK_FULL, ConfigError, DiskFullError, WeightsError, is_disk_full
+from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
+from keras_actrec.files import says_disk_full
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames, uniforms
@@ -155,19 +156,13 @@ def export_saved_model(
         (part / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
-        if _says_disk_full(error):
+        if says_disk_full(error):
             fix = "free some space and run the same command with --resume: the trained weights are kept"
             raise DiskFullError("no space left to write the exported model", file=directory, fix=fix) from error
         raise
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(part, directory)
     return directory
-
-
-def _says_disk_full(error: BaseException) -> bool:
-    """TensorFlow hands on the operating system's words, not its error number."""
-    words = isinstance(error, tf.errors.OpError) and any(os.strerror(number) in str(error) for number in DISK_FULL)
-    return words or is_disk_full(error)
 
 
 def read_description(directory: str | Path) -> ExportDescription:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from keras_actrec.errors import DiskFullError, is_disk_full
+from keras_actrec.errors import DISK_FULL, DiskFullError, is_disk_full
 
 _FIX = "free some space, or write to another disk, and run the same command again: finished work is not repeated"
 _PROBE_BYTES = 1 << 20
@@ -52,6 +52,11 @@ def whole_file(path: str | Path, *, ending: str = "", shared: bool = False, size
     except BaseException:
         _delete(part)
         raise
+
+
+def says_disk_full(error: BaseException) -> bool:
+    """`is_disk_full` for libraries that hand on the operating system's words without its error number, as TensorFlow does."""
+    return is_disk_full(error) or any(os.strerror(number) in str(error) for number in DISK_FULL)
 
 
 def disk_error(unfinished: Path) -> OSError | None:

@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from keras_actrec.files import whole_file
-from keras_actrec.training.checkpoints import Checkpoint, Progress, arrays_of, save_checkpoint
+from keras_actrec.training.checkpoints import ON_FULL_DISK, Checkpoint, Progress, arrays_of, save_checkpoint
 
 
 class StageCheckpoint(keras.callbacks.Callback):
@@ -118,5 +118,5 @@ class EveryBatch(keras.callbacks.Callback):
 
 def write_history(path: Path, progress: Progress) -> None:
     """Writes the table of epochs, one row each, as CSV."""
-    with whole_file(path) as part:
+    with whole_file(path, fix=ON_FULL_DISK) as part:
         pd.DataFrame(list(progress.history)).to_csv(part, index=False)

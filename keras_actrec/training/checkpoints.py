@@ -16,6 +16,7 @@ from keras_actrec.errors import ConfigError, WeightsError
 from keras_actrec.files import whole_file
 
 SCHEMA = 1
+ON_FULL_DISK = "free some space and run the same command with --resume: without it the stage would start anew"
 _VARIABLES = "keras_actrec_variables"
 
 
@@ -102,7 +103,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "progress": asdict(checkpoint.progress),
         "arrays": {name: len(arrays) for name, arrays in groups.items()},
     }
-    with whole_file(path) as part, part.open("wb") as file:
+    with whole_file(path, fix=ON_FULL_DISK) as part, part.open("wb") as file:
         np.save(file, np.frombuffer(json.dumps(state).encode(), np.uint8))
         for arrays in groups.values():
             for array in arrays:
@@ -170,7 +171,7 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
     """
     listed = json.dumps([(weight.path, tuple(weight.shape)) for weight in model.weights])
     size = sum(array.nbytes for array in arrays_of(model.weights))
-    with whole_file(path, ending=".weights.h5", size=size) as part:
+    with whole_file(path, ending=".weights.h5", size=size, fix=ON_FULL_DISK) as part:
         model.save_weights(part)
         with h5py.File(part, "a") as file:
             # A dataset, as an attribute holds no more than 64 kB.

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_actrec.errors import ConfigError, WeightsError
-from keras_actrec.files import whole_file
+from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
+from keras_actrec.files import says_disk_full, whole_file
 from keras_actrec.pipelines.tf_data import (
     BatchSource,
     LoaderErrors,
@@ -27,6 +27,7 @@ from keras_actrec.pipelines.tf_data import (
 )
 from keras_actrec.training.callbacks import EveryBatch, StageCheckpoint, write_history
 from keras_actrec.training.checkpoints import (
+    ON_FULL_DISK,
     Progress,
     arrays_of,
     assign,
@@ -129,11 +130,17 @@ def run_stage(
         if callback.progress.epochs:
             log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
         if callback.progress.epochs < config.epochs and not callback.finished:
-            _fit(stream, source.select(tuple(stream.input)), train, validation, config, files, callback)
+            try:
+                _fit(stream, source.select(tuple(stream.input)), train, validation, config, files, callback)
+            except tf.errors.OpError as error:  # the only file that TensorFlow itself writes here is TensorBoard's
+                if not says_disk_full(error):
+                    raise
+                problem = "no space left to write the log of TensorBoard"
+                raise DiskFullError(problem, file=files.tensorboard, fix=ON_FULL_DISK) from error
         assign(stream.weights, callback.best, files.checkpoint)
     save_weights(model, files.weights)
     write_history(files.csv, callback.progress)
-    with whole_file(files.finished) as part:
+    with whole_file(files.finished, fix=ON_FULL_DISK) as part:
         part.write_text(json.dumps({"run": run, "progress": asdict(callback.progress)}, indent=1))
     files.checkpoint.unlink(missing_ok=True)
     return files.history(callback.progress)

@@ -109,7 +109,6 @@ def test_each_stage_logs_its_epochs(tiny_run, stage, epochs):
 
 @pytest.mark.parametrize("stage", ["pose", "rgb"])
 def test_each_stage_writes_for_tensorboard(tiny_run, stage):
-    pytest.importorskip("tensorboard")
     for part in ("train", "validation"):
         assert list((tiny_run.workdir / stage / "tensorboard" / part).glob("events.out.*"))
 

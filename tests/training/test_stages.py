@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from keras_actrec.errors import CacheError, ConfigError, DiskFullError, WeightsError
 from keras_actrec.pipelines.tf_data import LoaderErrors
@@ -280,6 +281,19 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path, uninterrupted, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", full_in_epoch_2)
         with pytest.raises(DiskFullError, match=r"checkpoint.npys: no space left .*--resume"):
+            train(tmp_path)
+    assert not list(tmp_path.rglob("*.part*"))
+    assert_same_end(train(tmp_path, resume=True), uninterrupted)
+
+
+def test_full_disk_that_tensorboard_meets_first(tmp_path, uninterrupted, monkeypatch):
+    # TensorFlow's summary writer raises an error of its own, with the operating system's words in it.
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, f"events.out.tfevents; {os.strerror(errno.ENOSPC)}\nCould not flush")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", full)
+        with pytest.raises(DiskFullError, match=r"rgb/tensorboard: no space left .*--resume"):
             train(tmp_path)
     assert not list(tmp_path.rglob("*.part*"))
     assert_same_end(train(tmp_path, resume=True), uninterrupted)
