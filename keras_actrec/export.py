@@ -66,13 +66,13 @@ class _ServedModel(tf.Module):
         self._model_variables = [variable.value for variable in model.variables]
         self._inputs = {tensor_.name.split(":")[0]: tensor_ for tensor_ in model.inputs}
         self._call = _inference(model)
-        self.serve = tf.function(self._serve, input_signature=[self._specs()])
+        self.serve = tf.function(self._serve, input_signature=[self._specs()], autograph=False)
         hands = self._inputs.get("hands")
         clip = {"joints": tf.TensorSpec((None, 2, len(layout), 3), tf.float32, "joints")}
         if hands is not None:
             clip["hands"] = tf.TensorSpec((None, *hands.shape[2:]), tf.float32, "hands")
         self._layout, self._tensor, self._sampling = layout, tensor, sampling
-        self.classify_clip = tf.function(self._classify_clip, input_signature=[clip])
+        self.classify_clip = tf.function(self._classify_clip, input_signature=[clip], autograph=False)
 
     def _specs(self) -> dict[str, tf.TensorSpec]:
         return {name: tf.TensorSpec((None, *t.shape[1:]), tf.float32, name) for name, t in self._inputs.items()}

@@ -129,7 +129,7 @@ def embedded_default(workdir: Path) -> TwoStreamExperiment:
         workdir=workdir,
         sensor=SensorConfig(image_size=107),
         pose_stage=StageConfig(name="pose", learning_rate=5e-4, batch_size=32, epochs=25, patience=8, checkpoint_seconds=60),
-        rgb_stage=StageConfig(name="rgb", learning_rate=3e-4, batch_size=32, epochs=20, patience=8, checkpoint_seconds=60),
+        rgb_stage=StageConfig(name="rgb", learning_rate=3e-4, batch_size=32, epochs=26, patience=8, checkpoint_seconds=60),
         holdout=0.1,
         workers=2,
     )
