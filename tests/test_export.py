@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import keras_actrec.export
 from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
 from keras_actrec.export import export_saved_model, read_description
 from keras_actrec.models.sta_hands import STAHandsConfig, sta_hands
@@ -133,6 +136,18 @@ def test_a_full_disk_keeps_the_older_export_and_leaves_nothing_else(tmp_path, fu
     assert error.value.file == str(directory)
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_the_package_may_change_while_a_long_run_is_on(tmp_path, monkeypatch):
+    # AutoGraph reads functions from their file again when they are traced, at the end of the run, and finds other lines there.
+    source = Path(keras_actrec.export.__file__).read_text()
+    (tmp_path / "exporter.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    exporter = importlib.import_module("exporter")
+    (tmp_path / "exporter.py").write_text(source.replace("    def _specs(self)", "\n\n\n    def _specs(self)"))
+    monkeypatch.setitem(globals(), "export_saved_model", exporter.export_saved_model)
+    assert read_description(export(sta_hands(small_config()), tmp_path / "export")).class_names == CLASSES
+    monkeypatch.delitem(sys.modules, "exporter")
 
 
 def test_an_error_while_exporting_leaves_nothing(tmp_path, monkeypatch):
