@@ -28,6 +28,7 @@ def arguments() -> argparse.Namespace:
     add("--joint-order", choices=("topological", "no_repeats", "random"), help="columns of the pose tensors (Table 4)")
     add("--seed", type=int, default=0, help="initial weights, hold-out, order and draws (default: %(default)s)")
     add("--resume", action="store_true", help="go on with a training that was stopped")
+    add("--retry-left-out", action="store_true", help="try clips again that were left out, once their files are mended")
 
     sensor = parser.add_argument_group("hand features").add_argument
     sensor("--sensor", choices=("inception_v3", "resnet50"), help="image network (default: inception_v3)")
@@ -73,6 +74,7 @@ def experiment_from(args: argparse.Namespace):
         protocol=args.protocol,
         preset=args.preset,
         resume=args.resume,
+        retry_left_out=args.retry_left_out,
         strategy=args.strategy,
         cache_dir=args.cache_dir,
         tensor=changed(base.tensor, order=args.joint_order),

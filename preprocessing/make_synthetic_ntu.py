@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         root = write_synthetic_ntu(options.root, config, workers=options.workers)
     except ActrecError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1
     print(f"{len(synthetic_clips(config))} clips in {root}")
     return 0
 

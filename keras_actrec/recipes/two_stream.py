@@ -65,6 +65,7 @@ class TwoStreamExperiment:
         workers: processes of the extraction.
         seed: initial weights and hold-out; the stages have seeds of their own, see `with_seed`.
         resume: go on with a training that was stopped.
+        retry_left_out: try clips again that an earlier extraction left out, after their files were mended.
         cache_dir: folder of the caches, which several runs can share.
         synthetic: what the synthetic data set is, where there is no data root.
 
@@ -88,6 +89,7 @@ class TwoStreamExperiment:
     workers: int = 1
     seed: int = 0
     resume: bool = False
+    retry_left_out: bool = False
     cache_dir: Path | None = None
     synthetic: SyntheticConfig = SyntheticConfig()
 
@@ -229,13 +231,14 @@ def _extract(dataset: ActionDataset, experiment: TwoStreamExperiment) -> tuple[S
     report = extract_poses(
         dataset, poses,
         cleaning=experiment.cleaning, tensor=experiment.tensor, sampling=experiment.sampling,
-        workers=experiment.workers, progress=True,
+        workers=experiment.workers, progress=True, retry_left_out=experiment.retry_left_out,
     )  # fmt: skip
     left_out = list(report.left_out)
     if experiment.uses_video:
         report = extract_hand_features(
             dataset, poses, hands,
-            sensor=experiment.sensor, crop_size=experiment.crop_size, workers=experiment.workers, progress=True,
+            sensor=experiment.sensor, crop_size=experiment.crop_size,
+            workers=experiment.workers, progress=True, retry_left_out=experiment.retry_left_out,
         )  # fmt: skip
         left_out += report.left_out
     source = SubsequenceSource(

@@ -19,7 +19,7 @@ from keras_actrec.cache.verify import verify_cache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, WeightsError
 from keras_actrec.export import read_description
 from keras_actrec.recipes.prediction import predict_clip
-from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
+from keras_actrec.recipes.two_stream import TwoStreamExperiment, _extract, _open_dataset, run_two_stream
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.training.evaluation import load_scores
 from tests.recipes.tiny import (
@@ -336,3 +336,13 @@ def test_an_unknown_protocol_names_those_that_exist(tiny_run, tmp_path):
     with pytest.raises(ConfigError, match=r"unknown protocol.*cross_subject, cross_view"):
         run_two_stream(replace(tiny_run.experiment, workdir=tmp_path / "run", protocol="cross_setup"))
     assert not (tmp_path / "run").exists()
+
+
+def test_mended_clips_are_tried_again_when_asked(tiny_run, tmp_path):
+    caches = shutil.copytree(tiny_run.experiment.caches, tmp_path / "cache")
+    mended = replace(tiny_run.experiment, data_root=tiny_run.whole_root, cache_dir=caches)
+    again = replace(mended, retry_left_out=True)
+    kept, left_out = _extract(_open_dataset(mended), mended)
+    assert left_out and len(kept.clip_ids) < len(TRAINED) + len(TESTED) + len(FAULTS)
+    everything, left_out = _extract(_open_dataset(again), again)
+    assert not left_out and len(everything.clip_ids) == len(TRAINED) + len(TESTED) + len(FAULTS)
