@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     add("--sensor-weights", default="random", help="imagenet, random, or a file (default: %(default)s: as fast as any)")
     add("--image-size", type=int, default=299, help="default: %(default)s")
     add("--dtype", default="float32", choices=("float32", "bfloat16"), help="default: %(default)s")
-    add("--batch-size", type=int, default=32, help="default: %(default)s")
+    add("--batch-size", type=int, default=64, help="default: %(default)s")
     add("--workers", type=int, default=1, help="processes of the extraction (default: %(default)s)")
     add("--repetitions", type=int, default=3, help="of A and of B (default: %(default)s)")
     return parser.parse_args()

@@ -33,10 +33,10 @@ def arguments() -> argparse.Namespace:
     sensor = parser.add_argument_group("hand features").add_argument
     sensor("--sensor", choices=("inception_v3", "resnet50"), help="image network (default: inception_v3)")
     sensor("--sensor-weights", help="imagenet, random, or a weights file (default: imagenet)")
-    sensor("--image-size", type=int, help="side of the resized crops (default: 299; 107 for the synthetic data)")
+    sensor("--image-size", type=int, help="side of the resized crops (default: 299; 91 for the synthetic data)")
     sensor("--dtype", choices=("float32", "bfloat16"), help="computation of the image network (default: float32)")
     sensor("--crop-size", type=int, help="side in pixels of the square around each hand (default: 50)")
-    sensor("--workers", type=int, help="processes of the extraction (default: 1; 2 for the synthetic data)")
+    sensor("--workers", type=int, help="processes of the extraction (default: 1)")
 
     train = parser.add_argument_group(
         "training (defaults: the paper's; larger steps and fewer for the synthetic data)"

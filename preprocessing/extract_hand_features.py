@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     size = "frame that the skeleton's pixels refer to, where the videos have another size (NTU: 1920 1080)"
     config("--pixel-size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
     add_run_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=32, help="crops per forward pass (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="crops per forward pass (default: %(default)s)")
     return parser.parse_args()
 
 

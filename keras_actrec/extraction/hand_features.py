@@ -35,7 +35,7 @@ from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick, available_cores
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
-BATCH_SIZE = 32
+BATCH_SIZE = 64
 _STAGE = "hand_features"
 _SENSOR = SensorConfig()
 
