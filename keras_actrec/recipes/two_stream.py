@@ -183,8 +183,8 @@ def run_two_stream(experiment: TwoStreamExperiment) -> TwoStreamResult:
 
 def _with_available_weights(experiment: TwoStreamExperiment) -> TwoStreamExperiment:
     """Tries the sensor's weights before anything long starts; the synthetic data set alone may fall back to random ones."""
-    if not experiment.uses_video:
-        return experiment
+    if not experiment.uses_video or experiment.sensor.weights == "random":
+        return experiment  # nothing to find; the extraction builds the network
     try:
         build_sensor(experiment.sensor)
         return experiment

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_actrec.errors import ConfigError, WeightsError
 from keras_actrec.files import whole_file
@@ -170,7 +171,7 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
         DiskFullError: no space left; an earlier file of that name stays.
     """
     listed = json.dumps([(weight.path, tuple(weight.shape)) for weight in model.weights])
-    size = sum(array.nbytes for array in arrays_of(model.weights))
+    size = sum(prod(weight.shape) * tf.as_dtype(weight.dtype).size for weight in model.weights)
     with whole_file(path, ending=".weights.h5", size=size, fix=ON_FULL_DISK) as part:
         model.save_weights(part)
         with h5py.File(part, "a") as file:
