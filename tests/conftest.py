@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,24 @@ def actrec_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder.name}: set ACTREC_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_archive(actrec_data, tmp_path_factory) -> Callable[[str], Path]:
+    """`real_archive("sbu_skeletons")` unpacks an archive of the real data once and gives its folder; skips where it is absent."""
+    folders: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        archive = actrec_data / f"{name}.tar.xz"
+        if not archive.is_file():
+            pytest.skip(f"no {archive.name} in the folder of real data")
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name)
+            with tarfile.open(archive) as file:
+                file.extractall(folders[name], filter="data")
+        return folders[name]
+
+    return unpack
 
 
 @pytest.fixture

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.sequence import SkeletonSequence
+
+if TYPE_CHECKING:
+    from keras_actrec.datasets.counts import CountMismatch
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,27 @@ class Split:
 
 
 class ActionDataset(Protocol):
-    """The interface of a data set module: `keras_actrec.datasets.*`. It never touches HDF5 or Keras."""
+    """The interface of a data set module: `keras_actrec.datasets.*`. It never touches HDF5 or Keras.
+
+    Attributes:
+        name: as in result files, e.g. "sbu".
+        class_names: by label.
+        records: the clips that can be used, sorted by id.
+        left_out: the clips that cannot, and why.
+        cleaning: how its skeletons are cleaned unless an experiment says otherwise.
+    """
 
     name: str
     class_names: Sequence[str]
     records: Sequence[ClipRecord]
     left_out: Sequence[LeftOut]
+    cleaning: CleaningConfig
 
     def load_skeleton(self, record: ClipRecord) -> SkeletonSequence:
         """Reads the record's skeleton file, raw: no cleaning."""
 
     def protocols(self) -> Mapping[str, Split]:
         """Protocol name → clip ids, among `records`."""
+
+    def count_mismatches(self) -> tuple[CountMismatch, ...]:
+        """Sides of protocols whose clips are not the published ones, see `keras_actrec.datasets.counts`."""

@@ -35,6 +35,8 @@ class CleaningConfig:
         link_gap: two tracks can be one person if the second starts at most this many frames after the first one's last.
         link_distance: and at most this far from it, in metres (between the means of their joints).
         max_gap: gaps of up to this many frames are interpolated, longer ones stay.
+        find_people: False for sources whose bodies are people already, in an order that means something (annotated data
+            sets): then the first two bodies stay as they are, and only gaps are filled.
 
     Raises:
         ConfigError: a negative value or a fraction above 1.
@@ -48,6 +50,7 @@ class CleaningConfig:
     link_gap: int = 15
     link_distance: float = 0.5
     max_gap: int = 10
+    find_people: bool = True
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -116,6 +119,8 @@ def clean(
        coordinates of the variance over time; person 1 is the one with more of it.
     5. Gaps of up to `max_gap` frames are interpolated linearly, joint by joint; tracking is 1 (inferred) there.
 
+    With `find_people=False` steps 2 to 4 do not happen.
+
     Args:
         sequence: bodies (T, P, J, 3) as read.
         config: thresholds.
@@ -137,8 +142,12 @@ def clean(
             expected="at least one body",
             fix="leave the clip out",
         )
-    tracks, linked = _link(found, config)
-    people, dropped = _choose(tracks, sequence.length, config)
+    if config.find_people:
+        tracks, linked = _link(found, config)
+        people, dropped = _choose(tracks, sequence.length, config)
+    else:
+        people, linked = found[:PEOPLE], []
+        dropped = [DroppedBody(body.body_id, len(body.frames), f"beyond the first {PEOPLE}") for body in found[PEOPLE:]]
     filled = [_interpolate(person, config.max_gap) for person in people]
     people = [person for person, _ in filled]
     report = CleaningReport(
