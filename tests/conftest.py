@@ -25,7 +25,7 @@ def actrec_data() -> Path:
 
 @pytest.fixture(scope="session")
 def real_archive(actrec_data, tmp_path_factory) -> Callable[[str], Path]:
-    """`real_archive("sbu_skeletons")` unpacks an archive of the real data once and gives its folder; skips where it is absent."""
+    """`real_archive("sbu_skeletons")` unpacks an archive of the real data once and gives its folder; skips where absent."""
     folders: dict[str, Path] = {}
 
     def unpack(name: str) -> Path:

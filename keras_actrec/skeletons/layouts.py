@@ -3,13 +3,14 @@
 A joint has the same name wherever it is the same place of the body, so that `retarget` can map any layout to any other by
 names. Kinect v2, the layout of the paper, stands in `layout.py`.
 
-Layouts without a joint on the spine (13 joints of Penn Action and LCR-Net, COCO) are rooted at the left hip, so that they have a
-tree at all; retarget them to a layout with a spine, such as `JHMDB_15`, before their pose tensors are made.
+Layouts without a joint on the spine (13 joints of Penn Action and LCR-Net, COCO) are rooted at the left hip, so that they
+have a tree at all; retarget them to a layout with a spine, such as `JHMDB_15`, before their pose tensors are made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
@@ -41,7 +42,7 @@ def _limbs(arm: tuple[str, ...], leg: tuple[str, ...]) -> dict[str, str]:
     return {
         f"{child}_{side}": f"{parent}_{side}"
         for chain in (arm, leg)
-        for parent, child in zip(chain, chain[1:], strict=False)
+        for parent, child in pairwise(chain)
         for side in ("left", "right")
     }
 
