@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from keras_actrec.datasets import ntu
+from keras_actrec.datasets import clip_files
+from keras_actrec.datasets.counts import CountMismatch
 from keras_actrec.datasets.ntu import (
     EXPECTED_CLIPS,
     NTU60_CLASSES,
@@ -22,6 +23,7 @@ from keras_actrec.datasets.ntu import (
 from keras_actrec.datasets.ntu_skeleton import write_ntu_skeleton
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import ConfigError, DatasetError
+from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from tests.skeletons.bodies import person
@@ -133,12 +135,13 @@ def test_counts_on_the_full_list_of_names(published_names):
 def test_counts_of_a_whole_data_root(published_names, tmp_path, monkeypatch):
     """A folder that lists all 56,880 skeleton files; the index reads names only."""
     names = published_names["available"] | published_names["missing"]
-    monkeypatch.setattr(ntu, "_walk", lambda root: (root / f"{name}.skeleton" for name in names))
+    monkeypatch.setattr(clip_files, "walk_files", lambda root, suffixes: (root / f"{name}.skeleton" for name in names))
     dataset = NTURGBD(tmp_path, modality="skeleton")
     table = dataset.counts()
     assert (table.found == table.expected_found).all() and (table.kept == table.expected_kept).all()
     assert table.loc[("all", "all")].tolist() == [56880, 56578, 302, 56880, 56578]
     assert table.found.to_dict() == EXPECTED_CLIPS
+    assert dataset.count_mismatches() == ()
     assert {clip.reason for clip in dataset.left_out} == {
         "listed by the data set's authors among the samples with missing skeletons"
     }
@@ -195,10 +198,23 @@ def test_skeletons_alone_need_no_video(tmp_path):
     assert [record.video is None for record in dataset.records] == [False, True]
 
 
+def test_a_part_of_the_data_set_is_reported(tmp_path):
+    """Against the clips that remain after the 302 are gone; a clip without its video is not there."""
+    dataset = NTURGBD(touch(tmp_path, *pair("S001C002P001R001A001"), "S001C001P001R001A001.skeleton"))
+    assert dataset.count_mismatches() == (
+        CountMismatch("cross_subject", "train", 1, 40091),
+        CountMismatch("cross_subject", "test", 0, 16487),
+        CountMismatch("cross_view", "train", 1, 37646),
+        CountMismatch("cross_view", "test", 0, 18932),
+    )
+    assert dataset.cleaning == CleaningConfig()
+
+
 def test_own_classes_have_no_expected_counts(tmp_path):
     dataset = NTURGBD(touch(tmp_path, *pair("S001C001P001R001A002")), class_names=("wave", "jump"))
     table = dataset.counts()
     assert dataset.class_names == ("wave", "jump") and dataset.records[0].label == 1
+    assert dataset.count_mismatches() == ()
     assert table.expected_found.isna().all() and table.expected_kept.isna().all()
     assert isinstance(table, pd.DataFrame) and table.loc[("all", "all"), "kept"] == 1
 
