@@ -1,4 +1,4 @@
-"""Decoding a video file once, in order."""
+"""Decoding a video file, or a folder of images, once and in order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from keras_actrec.errors import VideoError
+from keras_actrec.video.frame_folder import FrameFolder
 
 # FFmpeg's own level, read when OpenCV opens its first video: a broken file is reported once, by a VideoError.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -36,26 +37,31 @@ def _open_quietly(path: Path, settings: list[int]) -> cv2.VideoCapture:
 
 
 class VideoReader:
-    """A video file, decoded by OpenCV from its first frame to its last.
+    """A video file, or a folder of images, decoded by OpenCV from its first frame to its last.
 
     Use it as a context manager. `frames()` may be called once: a clip is decoded once.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         width, height: size of a frame in pixels.
-        frame_rate: frames per second; 0.0 where the container does not say.
+        frame_rate: frames per second; 0.0 where the container does not say, and for a folder.
         frame_count: frames according to the container; 0 where it does not say.
 
     Args:
-        path: an .avi, .mp4 or any other file that this OpenCV build decodes.
-        threads: threads of the decoder; None leaves the number to OpenCV.
+        path: an .avi, .mp4 or any other file that this OpenCV build decodes; or a folder with a .jpg or .png file per frame,
+            in the order of their names (`FrameFolder`).
+        threads: threads of the decoder; None leaves the number to OpenCV. No effect on a folder.
 
     Raises:
-        VideoError: the file is absent, does not open or has no frames.
+        VideoError: the file is absent, does not open or has no frames; the folder has no images, or its first does not decode.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None):
         self.path = Path(path)
+        if self.path.is_dir():
+            self._capture = folder = FrameFolder(self.path)
+            self.width, self.height, self.frame_rate, self.frame_count = folder.width, folder.height, 0.0, folder.frame_count
+            return
         if not self.path.is_file():
             raise VideoError("there is no such video", file=self.path, fix="check the data root, or leave the clip out")
         settings = [] if threads is None else [cv2.CAP_PROP_N_THREADS, threads]
@@ -90,7 +96,7 @@ class VideoReader:
 
         Raises:
             VideoError: the stream has no frame, breaks before the end that its container promises, or ends before the
-                T frames of `wanted`.
+                T frames of `wanted`; an image of a folder does not decode or has another size than the first.
         """
         index = 0
         while wanted is None or index < len(wanted):
