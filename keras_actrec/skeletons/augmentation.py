@@ -51,7 +51,8 @@ class AugmentationConfig:
             gives test clips the order that training clips have.
 
     Raises:
-        ConfigError: a value that is no number, negative, or above its limit (angles 180, scale 0.9, probabilities and joint_noise 1).
+        ConfigError: a value that is no number, negative, or above its limit: angles 180, scale 0.9, probabilities and
+            joint_noise 1.
     """
 
     rotation: float = 15.0
