@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
+from keras_actrec.datasets.files import walk_folders
 from keras_actrec.errors import DatasetError
 
 Clip = TypeVar("Clip")
@@ -30,12 +30,9 @@ def find_clip_files(
     Raises:
         DatasetError: no such folder, a folder that cannot be read, or the same file of a clip in two places.
     """
-    if not root.is_dir():
-        found = "nothing" if not root.exists() else "a file"
-        raise DatasetError("the data root is no folder", file=root, found=found, expected=expected, fix=fix)
     files: dict[Clip, dict[str, Path]] = {}
     ignored = []
-    for path in walk_files(root, tuple(suffixes)):
+    for path in _paths(root, tuple(suffixes), expected, fix):
         suffix = next(suffix for suffix in suffixes if path.name.endswith(suffix))
         try:
             clip = parse(path.name.removesuffix(suffix))
@@ -51,20 +48,6 @@ def find_clip_files(
     return files, tuple(ignored)
 
 
-def walk_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files with one of the suffixes below root, in sorted order; each folder once, even where links form a circle."""
-    seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=_unreadable):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        yield from (Path(folder, name) for name in sorted(names) if name.endswith(suffixes))
-
-
-def _unreadable(error: OSError) -> NoReturn:
-    raise DatasetError(
-        "a folder of the data root cannot be read", file=error.filename, found=error.strerror, fix="give read access to it"
-    ) from error
+def _paths(root: Path, suffixes: tuple[str, ...], expected: str, fix: str) -> Iterator[Path]:
+    for folder, names in walk_folders(root, expected=expected, fix=fix):
+        yield from (folder / name for name in names if name.endswith(suffixes))

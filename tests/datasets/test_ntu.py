@@ -135,7 +135,8 @@ def test_counts_on_the_full_list_of_names(published_names):
 def test_counts_of_a_whole_data_root(published_names, tmp_path, monkeypatch):
     """A folder that lists all 56,880 skeleton files; the index reads names only."""
     names = published_names["available"] | published_names["missing"]
-    monkeypatch.setattr(clip_files, "walk_files", lambda root, suffixes: (root / f"{name}.skeleton" for name in names))
+    files = tuple(f"{name}.skeleton" for name in names)
+    monkeypatch.setattr(clip_files, "walk_folders", lambda root, *, expected, fix: [(root, files)])
     dataset = NTURGBD(tmp_path, modality="skeleton")
     table = dataset.counts()
     assert (table.found == table.expected_found).all() and (table.kept == table.expected_kept).all()

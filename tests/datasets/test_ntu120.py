@@ -121,7 +121,8 @@ def test_the_numbers_in_names_are_those_of_other_projects(published_names):
 def whole_root(published_names, tmp_path, monkeypatch) -> Path:
     """A folder that lists all 114,480 skeleton files; the index reads names only."""
     names = published_names["available"] + published_names["missing"]
-    monkeypatch.setattr(clip_files, "walk_files", lambda root, suffixes: (root / f"{name}.skeleton" for name in names))
+    files = tuple(f"{name}.skeleton" for name in names)
+    monkeypatch.setattr(clip_files, "walk_folders", lambda root, *, expected, fix: [(root, files)])
     return tmp_path
 
 
