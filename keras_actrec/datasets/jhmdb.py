@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
@@ -87,9 +88,9 @@ def read_jhmdb_skeleton(path: str | Path) -> SkeletonSequence:
     """
     path = Path(path)
     try:
-        values = loadmat(path, variable_names=[JOINTS_KEY], appendmat=False).get(JOINTS_KEY)
+        values = loadmat(BytesIO(path.read_bytes()), variable_names=[JOINTS_KEY]).get(JOINTS_KEY)
     except Exception as error:  # SciPy lets many kinds of errors through for damaged files
-        found = str(error) or type(error).__name__
+        found = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SkeletonFormatError(
             "the joint file cannot be read", file=path, found=found, expected="a MATLAB file", fix=FILE_FIX
         ) from error

@@ -17,7 +17,7 @@ output of LCR-Net (in 1.2 refined by a network that lifts 2-D to 3-D):
 `frames` has one list per frame with one entry per person found, empty where none was. `pose2d` holds the x of the 13 joints in
 pixels of the video, then their y; `pose3d` x, y and z likewise, in the unit of the release: the data set states none.
 Releases before 1.2 add a "cumscore" to each person. The order of the people in a frame is that of the detector: a slot is
-no track. Some files have one frame less than their video.
+no track. A file may have one frame less than its video.
 
 The files hold 32 activities: 14 clips are of Pour.Fromcup, which is none of the 31 published ones, and are left out.
 """
@@ -268,8 +268,8 @@ class ToyotaSmarthome:
         records: the clips that can be used, sorted by name; `setup` is 0.
         left_out: the clips that cannot, and why: another activity, no skeleton file, no video file.
         ignored: files with one of the suffixes whose names are no clip names.
-        cleaning: one person lives in the flat, and LCR-Net's list of people is in no order over time: the first of each frame
-            is taken as the person, as in the authors' projects, and only gaps are filled.
+        cleaning: one person lives in the flat, and the detector keeps no tracks: the first person of each frame is the first
+            person of the clip, and only gaps are filled.
         metrics: what to report of this data set, the first one first: names in result files.
 
     Raises:
