@@ -7,26 +7,27 @@ Files, in any folders below the data root: `aNN_sNN_eNN_skeleton.txt` and `aNN_s
 subject, e event: 1 sitting, 2 standing. Other files (`_depth.bin`) are not used. Files of MSR Action3D have the same names but
 another format.
 
-The skeleton file, as the authors describe it, is text of numbers between spaces and line ends:
+The skeleton file, as the authors describe it, with a line for each row and for each count of rows:
 
     frame count, joint count (20)
     for each frame:  row count: 40 for one skeleton, 80 for two, 0 for none
       for each joint of each skeleton two rows:
-                     x y z confidence          metres, in the camera's frame
-                     u v depth confidence      u, v: parts of the width and height of the screen, 0 to 1
+                     x y z confidence        metres, in the camera's frame
+                     u v depth confidence    u, v: parts of the width and height of the screen, 0 to 1
 
 What public readers do differently, and what is done here:
 
 - Where two skeletons are listed, the authors use the first; some readers take every frame to have 40 rows, and lose their place
   at the first frame with another count. Here both are read. The file has no ids, so that the body that goes on is the one
   nearest to where it was last, whatever its place in the list.
-- A frame without a skeleton is zeros in one reader, interpolated in another, and not there in a third. Here it is NaN. So is a
-  joint at x = y = z = 0, which would be inside the camera.
+- A frame without a skeleton is zeros in one reader; another interpolates it, or drops it at the end of the clip. Here it is
+  NaN. So is a joint at x = y = z = 0, which would be inside the camera.
 - The confidence "is not useful" (the authors), nor is the screen row's depth, which is not in metres (values near 20,000: the
   sensor's packed depth). Neither is given.
-- The joints come in the order of Microsoft's SDK, left before right (4 to 7 is the left arm). Two readers call 4 to 7 the right
-  arm: from the front, it is to the right in the picture.
-- Two lists of class names swap activities; `CLASSES` is in the order of the authors' page, as in most.
+- The joints come in the order of Microsoft's SDK, whose left arm is 4 to 7. Two readers call 4 to 7 the right arm; should the
+  videos show them to be right, it is the layout's names that have to change.
+- One reader multiplies u by the height and v by the width of the frame. Here u goes with the width, x.
+- One list of class names is in another order than all the others, which `CLASSES` follows.
 
 u and v are those of the depth camera: in the RGB video, whose camera sits beside it and which was recorded independently, a
 joint can be some pixels, and some frames, off.
@@ -69,9 +70,12 @@ FOLDERS = f"a folder with aNN_sNN_eNN{SKELETON_SUFFIX} files, and their videos *
 GET_IT = "download MSR Daily Activity 3D (https://wangjiangb.github.io/my_data.html) and give its folder as data root"
 
 JOINTS = len(KINECT_V1)
-ROW = 4
+COLUMNS = 4
 BODY_ROWS = 2 * JOINTS
-MAX_BODIES = 2
+ROW_COUNTS = (["0"], ["40"], ["80"])
+"""The row count of a frame, as the values of its line; position = number of bodies."""
+FAR = 1000.0
+"""Metres to a slot whose body was nowhere yet: a body goes there only where there is no other."""
 
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)", re.ASCII)
 
@@ -195,82 +199,94 @@ def read_msr_daily_skeleton(path: str | Path) -> SkeletonSequence:
 
     Raises:
         SkeletonFormatError: the file cannot be read, is empty, cut short, goes on after its last frame, or has a count that the
-            format does not allow or a value that is no number.
+            format does not allow, a row that does not have four values, or a value that is no number.
     """
     path = Path(path)
-    values = _numbers(path)
-    if len(values) < 2 or values[0] < 1 or values[0] % 1 or values[1] != JOINTS:
-        found = " ".join(f"{value:g}" for value in values[:2])
-        _fail(path, "wrong header", "line 1", found, f"a frame count of at least 1, and {JOINTS} joints")
-    frames = _split_frames(path, values)
-    slots = _follow(frames)
-    people = max(map(len, frames))
-    rows = np.full((len(frames), people, JOINTS, 2, ROW), np.nan)
-    for frame, (bodies, places) in enumerate(zip(frames, slots, strict=True)):
-        rows[frame, list(places)] = bodies
+    rows, bodies = _body_rows(path)
     with np.errstate(over="ignore"):
-        joints = rows[..., 0, :3].astype(np.float32)
-        pixels = (rows[..., 1, :2] * SCREEN).astype(np.float32)
-    unknown = ~np.isfinite(joints).all(axis=-1) | (joints == 0).all(axis=-1)
-    joints[unknown] = np.nan
-    pixels[unknown | ~np.isfinite(pixels).all(axis=-1)] = np.nan
+        world = rows[:, :, 0, :3].astype(np.float32)
+        screen = (rows[:, :, 1, :2] * SCREEN).astype(np.float32)
+    unknown = ~np.isfinite(world).all(axis=-1) | (world == 0).all(axis=-1)
+    world[unknown] = np.nan
+    screen[unknown | ~np.isfinite(screen).all(axis=-1)] = np.nan
+
+    frames = np.repeat(np.arange(len(bodies)), bodies)
+    slots = _follow(world, bodies)
+    joints = np.full((len(bodies), max(bodies), JOINTS, 3), np.nan, np.float32)
+    pixels = np.full((len(bodies), max(bodies), JOINTS, 2), np.nan, np.float32)
+    joints[frames, slots], pixels[frames, slots] = world, screen
     return SkeletonSequence(joints, KINECT_V1, pixels)
 
 
-def _numbers(path: Path) -> np.ndarray:
-    """All numbers of the file in a row, float64: the authors' and most readers go by numbers, not by lines."""
-    lines = text_lines(path)
+def _body_rows(path: Path) -> tuple[np.ndarray, list[int]]:
+    """All bodies of the file, (bodies, 20, 2, 4): for each joint its rows in the world and on the screen; bodies per frame."""
+    lines = [(number, line.split()) for number, line in enumerate(text_lines(path), start=1) if line.strip()]
     if not lines:
         raise SkeletonFormatError("the file is empty", file=path, found="no text", expected="a frame count", fix=FILE_FIX)
+    number, header = lines[0]
+    if len(header) != 2 or not re.fullmatch(r"0*[1-9]\d{0,8}", header[0]) or header[1] != str(JOINTS):
+        _fail(path, "wrong header", f"line {number}", _short(header), f"a frame count of at least 1, and {JOINTS} joints")
+    rows, bodies, at, total = [], [], 1, int(header[0])
+    for frame in range(1, total + 1):
+        if at >= len(lines):
+            _fail(path, "the file ends too early", f"frame {frame} of {total}", "the end of the file", "a row count")
+        number, count = lines[at]
+        if count not in ROW_COUNTS:
+            _fail(path, "wrong row count", f"line {number}, frame {frame}", _short(count), "0, 40 or 80")
+        bodies.append(ROW_COUNTS.index(count))
+        end = at + 1 + bodies[-1] * BODY_ROWS
+        if end > len(lines):
+            found = f"{len(lines) - at - 1} rows"
+            _fail(path, "the file ends too early", f"frame {frame} of {total}", found, f"{count[0]} rows")
+        rows += [_row(path, *line) for line in lines[at + 1 : end]]
+        at = end
+    if at < len(lines):
+        number, extra = lines[at]
+        expected = f"the end after {total} frames"
+        _fail(path, "the file goes on after its last frame", f"line {number}", _short(extra), expected)
+    return np.array(rows, np.float64).reshape(-1, JOINTS, 2, COLUMNS), bodies
+
+
+def _row(path: Path, number: int, tokens: list[str]) -> list[float]:
+    if len(tokens) != COLUMNS:
+        _fail(path, "wrong row", f"line {number}", f"{len(tokens)} values", f"{COLUMNS} values")
     try:
-        return np.array(" ".join(lines).split(), dtype=np.float64)
-    except ValueError:
-        for number, line in enumerate(lines, start=1):
-            for token in line.split():
-                try:
-                    float(token)
-                except ValueError:
-                    _fail(path, "not a number", f"line {number}", repr(token[:40]), "a number")
-        raise  # not reached: what NumPy refuses, float refuses too
+        return [float(token) for token in tokens]
+    except ValueError as error:
+        _fail(path, "not a number", f"line {number}", str(error).partition(": ")[2][:40], "a number")
 
 
-def _split_frames(path: Path, values: np.ndarray) -> list[np.ndarray]:
-    """The bodies of each frame, (bodies, 20, 2, 4): for each joint its row in the world and its row on the screen."""
-    frames, at = [], 2
-    total = int(values[0])
-    for frame in range(total):
-        place = f"frame {frame + 1} of {total}"
-        if at >= len(values):
-            _fail(path, "the file ends too early", place, "the end of the file", "a row count")
-        count = values[at]
-        if count not in range(0, MAX_BODIES * BODY_ROWS + 1, BODY_ROWS):
-            _fail(path, "wrong row count", place, f"{count:g}", f"0, {BODY_ROWS} or {2 * BODY_ROWS}")
-        rows = values[at + 1 : at + 1 + int(count) * ROW]
-        if len(rows) < count * ROW:
-            _fail(path, "the file ends too early", place, f"{len(rows)} numbers", f"{int(count)} rows of {ROW} numbers")
-        frames.append(rows.reshape(-1, JOINTS, 2, ROW))
-        at += 1 + len(rows)
-    if at < len(values):
-        _fail(path, "the file goes on after its last frame", f"after {total} frames", f"{len(values) - at} numbers", "the end")
-    return frames
+def _follow(joints: np.ndarray, bodies: list[int]) -> np.ndarray:
+    """The slot of each body, such that bodies stay nearest to where the slots' bodies were last.
+
+    Args:
+        joints: (bodies of the whole file, 20, 3); NaN where unknown.
+        bodies: how many of them each frame has.
+    """
+    known = ~np.isnan(joints).any(axis=-1)
+    middles = [body[known].mean(axis=0) if known.any() else None for body, known in zip(joints, known, strict=True)]
+    last: dict[int, np.ndarray] = {}  # slot → middle of its body
+    slots: list[int] = []
+
+    def distance(body: int, slot: int) -> float:
+        if slot not in last:
+            return FAR
+        return 0.0 if middles[body] is None else float(np.linalg.norm(middles[body] - last[slot]))
+
+    seen = 0
+    for count in bodies:
+        present = range(len(slots), len(slots) + count)
+        seen = max(seen, count)
+        ways = permutations(range(seen), count)  # of ways that are equally near, the first counts: the order of the list
+        way = min(ways, key=lambda way, present=present: sum(map(distance, present, way)))
+        last |= {slot: middles[body] for body, slot in zip(present, way, strict=True) if middles[body] is not None}
+        slots += way
+    return np.array(slots, int)
 
 
-def _follow(frames: list[np.ndarray]) -> list[tuple[int, ...]]:
-    """The slot of each body of each frame, such that bodies stay nearest to where the slots' bodies were last."""
-    last: list[np.ndarray] = []
-    slots = []
-    for bodies in frames:
-        centers = bodies[:, :, 0, :3].mean(axis=1)
-
-        def distance(places: tuple[int, ...], centers: np.ndarray = centers) -> float:
-            pairs = zip(places, centers, strict=True)
-            return sum(float(np.linalg.norm(center - last[place])) for place, center in pairs if place < len(last))
-
-        places = min(permutations(range(max(len(bodies), len(last))), len(bodies)), key=distance)
-        for place, center in sorted(zip(places, centers, strict=True), key=lambda pair: pair[0]):
-            last[place : place + 1] = [center]
-        slots.append(places)
-    return slots
+def _short(tokens: list[str]) -> str:
+    text = " ".join(tokens)
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _fail(path: Path, problem: str, place: str, found: str, expected: str) -> NoReturn:
