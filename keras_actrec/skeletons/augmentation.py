@@ -42,11 +42,12 @@ class AugmentationConfig:
         mirror: probability that the clip is mirrored: x changes its sign, left and right joints change places.
         joint_noise: standard deviation of an offset of each joint of each person, constant over the clip, as a fraction of
             the body size: other proportions, other errors of the sensor. The body size is the root mean square distance of
-            a body's joints from their mean, about 0.5 m for a standing person, so that 0.02 is 1 cm, and the same in pixels
-            or other units. No offset in z in planar clips.
+            a body's joints from their mean, 0.4 to 0.5 m for a standing person, so that 0.02 is about 1 cm, and as much of
+            a body in pixels or other units. No offset in z in planar clips.
         frame_jitter: frames, uniform in ±, by which the middle of the clip comes earlier or later; the shift falls to 0
             towards the ends as a parabola, so that the speed changes linearly. At most a quarter of the clip, so that time
-            never runs backwards.
+            never runs backwards. Frames between two frames are interpolated. Pictures do not follow: hand features stay
+            with their own frames, up to so many frames away from the joints.
         person_swap: probability that persons 1 and 2 change places, in clips that have both. Off unless asked for: cleaning
             gives test clips the order that training clips have.
 
