@@ -13,7 +13,8 @@ frames), `x`, `y`, `visibility` (T, 13), `bbox` (T, 4: x1, y1, x2, y2). Position
 - The number types change from file to file, `uint8` among them: everything is converted before anything is computed.
 - Invisible joints (visibility 0) are of two kinds. 40 % of them were never annotated: they sit at (1, 1), scaled with the
   video, so both coordinates are equal and below 2. They are NaN here. The others are where an annotator believed them to be:
-  they stay, with tracking 1 (inferred).
+  they stay, with tracking 1 (inferred). Some of these lie far from the body, left behind from an earlier frame.
+- The box encloses what is visible: it is less than 20 pixels wide or high in 911 frames in which next to nothing is.
 - Two files, 1154 and 1865, have a row of `bbox` too few.
 """
 
