@@ -4,7 +4,7 @@ Columns, in any order:
 
 - `clip`: name, once each
 - `label`: class, as text or as an integer
-- `skeleton`: what `read_pose_file` reads, and `video` (a column that may be absent or empty): paths relative to the CSV's folder
+- `skeleton`: what `read_pose_file` reads, and `video` (a column that may be absent or empty): paths relative to the CSV
 - `split`, and further columns whose names start so (`split_2`, `split_view`): train or test; each is a protocol of that name
 - if there are any: `subject` and `camera` (numbers from 0), `frame_rate` (per second, 30 unless given), `layout` (name of a
   joint layout, for files that do not say; all clips must have the same)

@@ -86,8 +86,6 @@ def check_min_confidence(min_confidence: float) -> None:
 
 def _read_npz(path: Path, layout: SkeletonLayout | None) -> SkeletonSequence:
     arrays = _load_npz(path)
-    if "joints" not in arrays:
-        _fail(path, "the archive has no joints", found=", ".join(arrays) or "no array", expected="an array called joints")
     layout = _npz_layout(path, arrays.get("layout"), layout)
     joints = _coordinates(path, "joints", arrays["joints"], layout, (3, 2))
     pixels = _coordinates(path, "pixels", arrays["pixels"], layout, (2,)) if "pixels" in arrays else None
@@ -106,6 +104,9 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             _fail(path, "not a NumPy archive", found="a single array", expected="a file written by numpy.savez")
         with archive:
+            if "joints" not in archive.files:
+                found = ", ".join(archive.files) or "no array"
+                _fail(path, "the archive has no joints", found=found, expected="an array called joints")
             return {name: archive[name] for name in archive.files if name in ("joints", "pixels", "layout")}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -190,7 +190,7 @@ class _Form:
     def openpose_person(self, entry: dict, place: str) -> Person:
         numbers = entry.get(_POSE)
         if isinstance(numbers, list) and len(numbers) == 3 * 25:
-            entry = {_POSE: [numbers[3 * joint + i] for joint in BODY_25_TO_18 for i in range(3)]}
+            entry = entry | {_POSE: [numbers[3 * joint + i] for joint in BODY_25_TO_18 for i in range(3)]}
         elif not isinstance(numbers, list) or len(numbers) != 3 * len(OPENPOSE_18):
             found = f"{len(numbers)} values" if isinstance(numbers, list) else _short(numbers)
             expected = "54 values (COCO model) or 75 (BODY_25)"

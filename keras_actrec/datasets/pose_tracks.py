@@ -76,7 +76,9 @@ def join_frames(frames: Sequence[Sequence[Person]], layout: SkeletonLayout, *, f
         SkeletonFormatError: no frame, or an id twice in one.
     """
     if not frames:
-        raise SkeletonFormatError("the clip has no frame", file=file, found="0 frames", expected="at least 1")
+        raise SkeletonFormatError(
+            "the clip has no frame", file=file, found="0 frames", expected="at least 1", fix="leave the clip out"
+        )
     named: dict[int, _Track] = {}
     nameless: list[_Track] = []
     for frame, people in enumerate(frames):
@@ -117,7 +119,10 @@ def _match(tracks: list[_Track], frame: int, people: list[Person]) -> None:
 
 
 def _distance(before: Person, after: Person) -> float:
-    distances = np.linalg.norm(before.position - after.position, axis=1)
+    places = before.position, after.position
+    if places[0].shape != places[1].shape:  # pixels of one of the two are not known
+        places = before.joints, after.joints
+    distances = np.linalg.norm(places[0] - places[1], axis=1)
     known = ~np.isnan(distances)
     return float(distances[known].mean()) if known.any() else float("inf")
 
