@@ -242,7 +242,7 @@ def test_files_that_are_no_list(tmp_path, data, match):
 @pytest.mark.parametrize("name", ["gone.csv", "folder"])
 def test_no_list(tmp_path, name):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DatasetError, match="cannot be read .found (No such file|Is a directory)"):
+    with pytest.raises(DatasetError, match=r"cannot be read .found (No such file|Is a directory)"):
         OwnDataset(tmp_path / name)
 
 
@@ -262,7 +262,7 @@ def test_clips_without_files_are_left_out(tmp_path):
 
 def test_no_file_is_there(tmp_path):
     path = kitchen(tmp_path, "d,cut,,poses/d.json,test")
-    with pytest.raises(DatasetError, match="no clip of the list can be used .found 1 clips without their files.*d.json"):
+    with pytest.raises(DatasetError, match=r"no clip of the list can be used .found 1 clips without their files.*d\.json"):
         OwnDataset(path)
 
 
