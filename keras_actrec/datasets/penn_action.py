@@ -10,7 +10,7 @@ Fields of an annotation of T frames: `action` and `pose` (text), `train` (1 or â
 frames), `x`, `y`, `visibility` (T, 13), `bbox` (T, 4: x1, y1, x2, y2). Positions are pixels, counted from 1 as in MATLAB, and
 **y goes down**. What to know about them:
 
-- The number types change from file to file, `uint8` among them: everything is converted before anything is computed.
+- The number types change from file to file, `uint8` among them: whoever computes with the raw fields overflows.
 - Invisible joints (visibility 0) are of two kinds. 40 % of them were never annotated: they sit at (1, 1), scaled with the
   video, so both coordinates are equal and below 2. They are NaN here. The others are where an annotator believed them to be:
   they stay, with tracking 1 (inferred). Some of these lie far from the body, left behind from an earlier frame.

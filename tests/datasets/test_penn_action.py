@@ -48,13 +48,6 @@ def test_values_land_where_they_belong(tmp_path, dtype):
     np.testing.assert_array_equal(sequence.pixels, sequence.joints[..., :2])
 
 
-def test_bytes_are_converted_before_anything_is_computed(tmp_path):
-    values = annotation(dtype=np.uint8)
-    values["x"][:] = 250
-    sequence = read_penn_skeleton(write(tmp_path, **values))
-    assert (sequence.pixels[..., 0].sum(axis=2) == 13 * 250).all()
-
-
 @pytest.mark.parametrize("frames", [1, 255, 256, 663])
 def test_any_number_of_frames(tmp_path, frames):
     assert read_penn_skeleton(write(tmp_path, **annotation(frames))).length == frames

@@ -95,7 +95,7 @@ def test_a_folder_without_images(tmp_path, other):
 
 @pytest.mark.parametrize("damage", ["empty", "junk", "cut"])
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_an_image_that_does_not_decode_is_named(tmp_path, suffix, damage):
+def test_an_image_that_does_not_decode_is_named_once(tmp_path, capfd, suffix, damage):
     write_images(tmp_path, [f"{i}.{suffix}" for i in range(3)])
     rough = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
     file = tmp_path / f"1.{suffix}"
@@ -105,6 +105,7 @@ def test_an_image_that_does_not_decode_is_named(tmp_path, suffix, damage):
     with VideoReader(tmp_path) as video, pytest.raises(VideoError, match=rf"1\.{suffix}: the image does not decode") as error:
         list(video.frames())
     assert error.value.found == f"{file.stat().st_size} bytes"
+    assert capfd.readouterr().err == "", "nor does a decoder complain on its own"
 
 
 def test_a_damaged_image_with_its_end_mark(tmp_path):
