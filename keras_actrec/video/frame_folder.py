@@ -11,8 +11,8 @@ import numpy as np
 from keras_actrec.errors import VideoError
 
 END_MARKS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
-"""Image suffix → what every whole file of that kind holds. OpenCV 4 hands out a cut JPEG as if it were whole (opencv/opencv issue
-17862; version 5 refuses it), and libpng complains on stderr."""
+"""Image suffix → what every whole file of that kind holds. OpenCV 4 hands out a cut JPEG as if it were whole (issue 17862 of
+opencv/opencv; version 5 refuses it), and libpng complains on stderr."""
 
 _FIX = "get the image anew (compare its size with the source) or leave the clip out"
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
