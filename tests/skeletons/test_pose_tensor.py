@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +13,8 @@ import tensorflow as tf
 from keras_actrec.errors import ConfigError
 from keras_actrec.skeletons.joint_orders import joint_order
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
-from keras_actrec.skeletons.pose_tensor import CENTERS, PoseTensorConfig, clip_pose_tensor, pose_tensor_width
+from keras_actrec.skeletons.pose_tensor import CENTERS, SCALES, PoseTensorConfig, clip_pose_tensor, pose_tensor_width
+from tests.harness import ROOT
 
 # Root 0 with one branch, joint 1: visits 0, 1, 0. Columns: 2 people × 3 visits × (x, y, z) = 18.
 TWO_JOINTS = SkeletonLayout("two_joints", ("root", "hand"), (-1, 0), (1, 1), (), (("all", (0, 1)),))
@@ -96,22 +102,94 @@ def test_columns_are_the_visits_of_person_one_then_of_person_two():
                 np.testing.assert_array_equal(found[:, column : column + 3], expected)
 
 
-@pytest.mark.parametrize("center", CENTERS)
-@pytest.mark.parametrize("length", [1, 2, 19, 57])
-def test_graph_of_unknown_length_and_numpy_agree(center, length):
-    config = PoseTensorConfig(center=center)
-    draw = np.random.default_rng(length)
-    joints = draw.normal(size=(length, 2, 25, 3)).astype(np.float32)
+def test_one_person_has_the_first_half_of_the_columns():
+    joints = people_who_come_and_go(30)
+    for center in CENTERS:
+        for scale in SCALES:
+            both, first = (
+                clip_pose_tensor(joints, KINECT_V2, PoseTensorConfig(center=center, scale=scale, people=people))
+                for people in (2, 1)
+            )
+            np.testing.assert_array_equal(first, both[:, :150])
+    assert pose_tensor_width(KINECT_V2, PoseTensorConfig(people=1)) == first.shape[1] == 150
+
+
+def test_scale_divides_all_channels_of_both_people_by_the_size_of_the_first():
+    # x of root and hand: 0 and 2 (size 1), 0 and 6 (size 3): the mean is 2. The second person's size has no part in it.
+    joints = clip([0, 0], [2, 6], [4, 4], [14, 24])
+    np.testing.assert_array_equal(tensor(joints, scale="body"), tensor(joints) / 2)
+    np.testing.assert_array_equal(tensor(joints, scale="body")[:, FIRST_HAND_X], [[1, 2, 0], [3, 2, 0]])
+    np.testing.assert_array_equal(tensor(joints, scale="body")[:, SECOND_HAND_X, 0], [7, 12])
+
+
+def test_scale_is_one_where_nothing_can_be_measured():
+    alone, point = clip([0, 0], [nan, nan]), clip([1, 1], [1, 1])
+    for joints in (alone, point, np.full((3, 2, 2, 3), nan), np.zeros((3, 2, 2, 3))):
+        found = tensor(joints, scale="body")
+        assert np.isfinite(found).all()
+        np.testing.assert_array_equal(found, tensor(joints))
+
+
+def test_scaled_tensors_do_not_know_the_unit_nor_the_size():
+    joints = people_who_come_and_go(30)
+    metres = clip_pose_tensor(joints, KINECT_V2, PoseTensorConfig(scale="body"))
+    pixels = clip_pose_tensor(joints * np.float32(250), KINECT_V2, PoseTensorConfig(scale="body"))
+    np.testing.assert_allclose(pixels, metres, atol=1e-5)
+
+
+def people_who_come_and_go(length: int) -> np.ndarray:
+    """Two people; the first is absent (NaN) for some frames, then the second (0), and one joint is unknown at first."""
+    joints = np.random.default_rng(length).normal(size=(length, 2, 25, 3)).astype(np.float32)
     joints[length // 3 : length // 2, 0] = nan
     joints[length // 2 : length // 2 + 3, 1] = 0
     joints[0, 0, 4] = nan
+    return joints
+
+
+@pytest.mark.parametrize("config", [{}, {"center": "per_person"}, {"scale": "body"}, {"scale": "body", "people": 1}], ids=str)
+@pytest.mark.parametrize("length", [1, 2, 19, 57])
+def test_graph_of_unknown_length_and_numpy_agree(config, length):
+    config = PoseTensorConfig(**config)
     in_graph = tf.function(
         lambda values: clip_pose_tensor(values, KINECT_V2, config, xp=keras.ops),
         input_signature=[tf.TensorSpec((None, 2, 25, 3), tf.float32)],
     )
-    found = in_graph(joints)
-    assert found.dtype == tf.float32
-    np.testing.assert_allclose(found.numpy(), clip_pose_tensor(joints, KINECT_V2, config), atol=1e-6)
+    only_second = people_who_come_and_go(length)
+    only_second[:, 0] = nan
+    for joints in (people_who_come_and_go(length), only_second, np.full((length, 2, 25, 3), nan, np.float32)):
+        found = in_graph(joints)
+        assert found.dtype == tf.float32
+        np.testing.assert_allclose(found.numpy(), clip_pose_tensor(joints, KINECT_V2, config), atol=1e-6)
+
+
+JAX_PROGRAM = """
+import sys
+import jax, keras, numpy as np
+from keras_actrec.skeletons.layout import KINECT_V2
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
+assert keras.backend.backend() == "jax"
+folder, joints = sys.argv[1], np.load(sys.argv[1] + "/joints.npy")
+for people in (1, 2):
+    for scale in ("none", "body"):
+        config = PoseTensorConfig(people=people, scale=scale)
+        found = jax.jit(lambda values: clip_pose_tensor(values, KINECT_V2, config, xp=keras.ops))(joints)
+        np.save(f"{folder}/{people}_{scale}.npy", np.asarray(found))
+"""
+
+
+def test_jax_gives_the_same_numbers(tmp_path):
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: `pip install keras_actrec[jax]`")
+    joints = people_who_come_and_go(23)
+    np.save(tmp_path / "joints.npy", joints)
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", JAX_PROGRAM, str(tmp_path)]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for people in (1, 2):
+        for scale in SCALES:
+            expected = clip_pose_tensor(joints, KINECT_V2, PoseTensorConfig(people=people, scale=scale))
+            np.testing.assert_allclose(np.load(tmp_path / f"{people}_{scale}.npy"), expected, atol=1e-6)
 
 
 def test_the_callers_array_does_not_change():
@@ -127,7 +205,13 @@ def test_wrong_shapes(shape):
         tensor(np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("wrong", [{"order": "sorted"}, {"center": "camera"}, {"order_seed": -1}], ids=str)
+WRONG = [
+    {"order": "sorted"}, {"center": "camera"}, {"order_seed": -1}, {"scale": "height"}, {"people": 0}, {"people": 3},
+    {"people": 1.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigError, match="expected"):
         PoseTensorConfig(**wrong)
