@@ -4,9 +4,10 @@ The directory holds two signatures and a description:
 
 - `serve` (also `serving_default`): named sub-sequence arrays of any batch size, `pose` (B, 20, W, 3) and `hands`
   (B, 20, 4, 2048), to `probabilities`, `logits`, the logits of each stream and both attentions;
-- `classify_clip`: one clip of any length, `joints` (T, 2, J, 3) in metres and `hands` (T, 4, 2048), to the clip's
-  `probabilities` and `logits`, and to `frames` (K, 20), `spatial_attention` (K, 20, 4), `temporal_attention` (K, 20) of the
-  K test sub-sequences. Normalisation, joint order, derivatives, sampling and averaging run inside the graph;
+- `classify_clip`: one clip of any length, `joints` (T, 2, J, 3) in the unit of the training data (metres, or any with pose
+  tensors of `scale="body"`) and `hands` (T, 4, 2048), to the clip's `probabilities` and `logits`, and to `frames` (K, 20),
+  `spatial_attention` (K, 20, 4), `temporal_attention` (K, 20) of the K test sub-sequences. Normalisation, joint order,
+  derivatives, sampling and averaging run inside the graph;
 - `actrec.json`: class names, joint layout, sensor and crop options: what a program needs to make the inputs.
 
 A variant of the model without one of the inputs or outputs has signatures without it.

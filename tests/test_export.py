@@ -11,13 +11,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_actrec.export
 from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
 from keras_actrec.export import export_saved_model, read_description
 from keras_actrec.models.sta_hands import STAHandsConfig, sta_hands
 from keras_actrec.skeletons.layout import KINECT_V2
-from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
 
 TENSOR, SAMPLING = PoseTensorConfig(), SamplingConfig(seed=5)
@@ -50,9 +51,9 @@ def small_config(**changes) -> STAHandsConfig:
     return STAHandsConfig(classes=3, pose_filters=(3, 4), pose_features=9, feature_size=16, **sizes, **changes)
 
 
-def export(model, directory, class_names=CLASSES):
+def export(model, directory, class_names=CLASSES, tensor=TENSOR):
     return export_saved_model(
-        model, directory, class_names=class_names, layout=KINECT_V2, tensor=TENSOR, sampling=SAMPLING,
+        model, directory, class_names=class_names, layout=KINECT_V2, tensor=tensor, sampling=SAMPLING,
         sensor={"name": "inception_v3", "weights": "random"}, crop_size=50, cleaning={},
     )  # fmt: skip
 
@@ -104,6 +105,24 @@ def test_a_stranger_finds_the_same_numbers(tmp_path, streams):
             assert (f"clip{length}/{name}" in found.files) == (name in expected)
             if name in expected:
                 np.testing.assert_allclose(found[f"clip{length}/{name}"], expected[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"people": 1}, {"scale": "body"}, {"people": 1, "scale": "body"}], ids=str)
+def test_classify_clip_makes_the_pose_tensors_that_were_trained_on(tmp_path, options):
+    tensor, arrays = PoseTensorConfig(**options), clips()
+    model = sta_hands(small_config(streams="pose", pose_width=pose_tensor_width(KINECT_V2, tensor)))
+    directory = export(model, tmp_path / "export", tensor=tensor)
+    assert PoseTensorConfig(**read_description(directory).tensor) == tensor
+    classify_clip = tf.saved_model.load(str(directory)).signatures["classify_clip"]
+    for length in LENGTHS:
+        joints = arrays[f"clip{length}_joints"]
+        if options.get("scale") == "body":
+            joints = joints * np.float32(300)
+        batch = {"pose": clip_pose_tensor(joints, KINECT_V2, tensor)[test_subsequences(length, SAMPLING)]}
+        expected = model.predict(batch, verbose=0)["logits"].mean(axis=0)
+        found = classify_clip(joints=tf.constant(joints))["logits"].numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert np.abs(expected).max() > 1e-3
 
 
 def test_description_comes_back_and_nothing_unfinished_stays(tmp_path):
