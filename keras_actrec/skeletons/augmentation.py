@@ -1,8 +1,10 @@
-"""Augmentation: random views, sizes, sides and speeds of the bodies of a training clip.
+"""Augmentation: random views, sizes, sides, speeds and windows of the bodies of a training clip.
 
 Applied to the cleaned joints of a whole clip, before its pose tensor is made, so that velocities and accelerations belong to
 the augmented motion. No noise is drawn frame by frame: independent errors of neighbouring frames would be far larger in the
-velocities and accelerations than the motion itself. What is random stays the same, or changes smoothly, over the clip.
+velocities and accelerations than the motion itself. What is random stays the same, or changes smoothly, over the clip. The
+window is drawn here and left to the caller, who takes frames inside it from the pose tensor of the whole clip: cut joints would
+have no neighbours at the cut for velocities to be computed from.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from numbers import Real
 import numpy as np
 
 from keras_actrec.errors import ConfigError
+from keras_actrec.skeletons.body_size import body_size
 from keras_actrec.skeletons.layout import SkeletonLayout
 
 PEOPLE = 2
@@ -24,14 +27,15 @@ _LIMITS = {
     "joint_noise": 1.0,
     "frame_jitter": np.inf,
     "person_swap": 1.0,
+    "window": 1.0,
 }
-_UNIFORMS = 7  # Uniform numbers per clip: rotation, tilts about x and z, scale, mirror, frame shift, swap.
+_UNIFORMS = 9  # Numbers per clip: rotation, tilts about x and z, scale, mirror, frame shift, swap, window and its place.
 _FRAMES_MEASURED = 8  # Frames of a clip that its body size is taken from.
 
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What `augment` draws, once per clip. 0 switches a part off; `NO_AUGMENTATION` is all of it off.
+    """What `draw_augmentation` draws, once per clip. 0 switches a part off (1 the window); `NO_AUGMENTATION` is all of it off.
 
     Attributes:
         rotation: degrees, uniform in ±; about the vertical axis (y): another direction to see the person from. Not applied
@@ -41,39 +45,45 @@ class AugmentationConfig:
         scale: uniform factor in 1 ± scale, the same for both people.
         mirror: probability that the clip is mirrored: x changes its sign, left and right joints change places.
         joint_noise: standard deviation of an offset of each joint of each person, constant over the clip, as a fraction of
-            the body size: other proportions, other errors of the sensor. The body size is the root mean square distance of
-            a body's joints from their mean, 0.4 to 0.5 m for a standing person, so that 0.02 is about 1 cm, and as much of
-            a body in pixels or other units. No offset in z in planar clips.
+            the body size: other proportions, other errors of the sensor. The size (`body_size`) of a standing person is 0.4
+            to 0.5 m, so that 0.02 is about 1 cm, and as much of a body in pixels or other units. No offset in z in planar
+            clips.
         frame_jitter: frames, uniform in ±, by which the middle of the clip comes earlier or later; the shift falls to 0
             towards the ends as a parabola, so that the speed changes linearly. At most a quarter of the clip, so that time
             never runs backwards. Frames between two frames are interpolated. Pictures do not follow: hand features stay
             with their own frames, up to so many frames away from the joints.
-        person_swap: probability that persons 1 and 2 change places, in clips that have both. Off unless asked for: cleaning
-            gives test clips the order that training clips have.
+        person_swap: probability that persons 1 and 2 change places, in clips that have both: who comes first is near to chance
+            where both move alike. 0 where the order is part of the action, or where only the first person is used.
+        window: smallest share of the clip that a training sub-sequence spans, in (0, 1]: the share is uniform between it and
+            1, and so is the place. 1 is the whole clip.
 
     Raises:
-        ConfigError: a value that is no number, negative, or above its limit: angles 180, scale 0.9, probabilities and
-            joint_noise 1.
+        ConfigError: a value that is no number, negative, or above its limit: angles 180, scale 0.9, probabilities,
+            joint_noise and window 1; a window of 0.
     """
 
-    rotation: float = 15.0
-    tilt: float = 5.0
+    rotation: float = 60.0
+    tilt: float = 15.0
     scale: float = 0.1
     mirror: float = 0.5
     joint_noise: float = 0.02
     frame_jitter: float = 2.0
-    person_swap: float = 0.0
+    person_swap: float = 0.5
+    window: float = 0.5
 
     def __post_init__(self):
         for name, limit in _LIMITS.items():
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 <= value <= limit or value == np.inf:
+            nothing = name == "window" and value == 0  # No frame is left to draw.
+            if not isinstance(value, Real) or not 0 <= value <= limit or value == np.inf or nothing:
                 expected = f"0 to {limit:g}" if np.isfinite(limit) else "a finite number of at least 0"
+                if name == "window":
+                    expected = "above 0, up to 1"
                 raise ConfigError(f"{name} is out of range", found=repr(value), expected=expected)
 
 
 NO_AUGMENTATION = AugmentationConfig(
-    rotation=0.0, tilt=0.0, scale=0.0, mirror=0.0, joint_noise=0.0, frame_jitter=0.0, person_swap=0.0
+    rotation=0.0, tilt=0.0, scale=0.0, mirror=0.0, joint_noise=0.0, frame_jitter=0.0, person_swap=0.0, window=1.0
 )
 """Everything off: clips stay as they are."""
 
@@ -88,6 +98,8 @@ class Augmentation:
         swapped: persons 1 and 2 change places.
         frame_shift: frames by which the middle of the clip is shifted.
         offsets: (2, J, 3) offsets of the joints in the units of the clip; None where there are none.
+        window: (start, stop): a sub-sequence is to be drawn among the frames start to stop - 1. `apply_augmentation` leaves
+            this to the caller.
     """
 
     linear: np.ndarray | None
@@ -95,6 +107,7 @@ class Augmentation:
     swapped: bool
     frame_shift: float
     offsets: np.ndarray | None
+    window: tuple[int, int]
 
     @property
     def hands(self) -> tuple[int, int, int, int]:
@@ -105,7 +118,7 @@ class Augmentation:
 
 
 def augment(joints: np.ndarray, layout: SkeletonLayout, config: AugmentationConfig, rng: np.random.Generator) -> np.ndarray:
-    """Augments the joints of one clip: `draw_augmentation`, then `apply_augmentation`.
+    """Augments the joints of one clip: `draw_augmentation`, then `apply_augmentation`; without the window.
 
     Args:
         joints: (T, 2, J, 3), cleaned: NaN, never 0, where a body or a joint is unknown. Not changed.
@@ -126,7 +139,7 @@ def draw_augmentation(
     joints: np.ndarray, layout: SkeletonLayout, config: AugmentationConfig, rng: np.random.Generator
 ) -> Augmentation:
     """Draws what will happen to a clip; arguments and errors as in `augment`. For callers that need to know it, because they
-    have more than joints: hand features in the order of `Augmentation.hands`."""
+    take frames inside `Augmentation.window`, or have more than joints: hand features in the order of `Augmentation.hands`."""
     _check_shape(joints, layout)
     uniforms = rng.random(_UNIFORMS).tolist()
     normals = rng.standard_normal((PEOPLE, len(layout), 3), np.float32)
@@ -135,7 +148,8 @@ def draw_augmentation(
     mirrored = uniforms[4] < config.mirror
     offsets = None
     if config.joint_noise:
-        offsets = normals * np.float32(config.joint_noise * _body_size(joints))
+        measured = np.asarray(joints[:: max(1, len(joints) // _FRAMES_MEASURED)], np.float32)
+        offsets = normals * (np.float32(config.joint_noise) * body_size(measured))
         if planar:
             offsets[..., 2] = 0
     about_y, about_x = (0.0, 0.0) if planar else (signed[0] * config.rotation, signed[1] * config.tilt)
@@ -145,6 +159,7 @@ def draw_augmentation(
         swapped=uniforms[6] < config.person_swap and all(_is_there(joints[:, person]) for person in range(PEOPLE)),
         frame_shift=signed[5] * config.frame_jitter,
         offsets=offsets,
+        window=_window(len(joints), config.window, share=uniforms[7], place=uniforms[8]),
     )
 
 
@@ -225,6 +240,13 @@ def _mirrored_joints(layout: SkeletonLayout) -> np.ndarray:
     return order
 
 
+def _window(length: int, least: float, *, share: float, place: float) -> tuple[int, int]:
+    """Window of at least the share `least` of a clip, from two uniform numbers."""
+    frames = max(1, round((least + (1 - least) * share) * length))
+    start = int(place * (length - frames + 1))
+    return start, start + frames
+
+
 def _is_planar(joints: np.ndarray) -> bool:
     z = joints[..., 2]
     return not ((z > 0) | (z < 0)).any()
@@ -233,16 +255,6 @@ def _is_planar(joints: np.ndarray) -> bool:
 def _is_there(joints: np.ndarray) -> bool:
     """Whether a person (T, J, 3) is known in any frame."""
     return not np.isnan(joints).all()
-
-
-def _body_size(joints: np.ndarray) -> float:
-    """Root mean square distance of joints from their body's mean, in a few frames; 0 where no body is known in them."""
-    bodies = joints[:: max(1, len(joints) // _FRAMES_MEASURED)].reshape(-1, *joints.shape[2:])
-    known = ~np.isnan(bodies).any(axis=2, keepdims=True)
-    count = known.sum(axis=1, keepdims=True)
-    values = np.where(known, bodies, 0)
-    deviation = np.where(known, values - values.sum(axis=1, keepdims=True) / np.maximum(count, 1), 0)
-    return float(np.sqrt((deviation**2).sum() / max(1, int(count.sum()))))
 
 
 def _check_shape(joints: np.ndarray, layout: SkeletonLayout) -> None:

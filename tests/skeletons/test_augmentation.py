@@ -26,8 +26,21 @@ nan = np.nan
 class Fixed:
     """Stands for a generator: given uniform numbers (0.5 is the middle of every ±), and the same normal number everywhere."""
 
-    def __init__(self, *, rotation=0.5, tilt_x=0.5, tilt_z=0.5, scale=0.5, mirror=0.5, frames=0.5, swap=0.5, normals=0.0):
-        self.uniforms = np.array([rotation, tilt_x, tilt_z, scale, mirror, frames, swap])
+    def __init__(
+        self,
+        *,
+        rotation=0.5,
+        tilt_x=0.5,
+        tilt_z=0.5,
+        scale=0.5,
+        mirror=0.5,
+        frames=0.5,
+        swap=0.5,
+        window=0.5,
+        place=0.5,
+        normals=0.0,
+    ):
+        self.uniforms = np.array([rotation, tilt_x, tilt_z, scale, mirror, frames, swap, window, place])
         self.normals = normals
 
     def random(self, size):
@@ -170,7 +183,8 @@ def test_offsets_come_first_then_mirroring_then_rotation_then_scale():
 
 def test_joint_noise_has_its_size_and_no_velocity():
     clip = two_people()
-    size = float(np.sqrt(((clip - clip.mean(axis=2, keepdims=True)) ** 2).sum(axis=-1).mean()))
+    first = clip[:, 0]
+    size = float(np.sqrt(((first - first.mean(axis=1, keepdims=True)) ** 2).sum(axis=-1).mean(axis=1)).mean())
     draw = np.random.default_rng(0)
     offsets = np.stack([augment(clip, KINECT_V2, only(joint_noise=0.05), draw) - clip for _ in range(200)])
     np.testing.assert_allclose(offsets.std(axis=1), 0, atol=1e-6, err_msg="an offset is constant over the clip")
@@ -217,7 +231,8 @@ def test_everything_off_changes_nothing():
     found = augment(clip, KINECT_V2, NO_AUGMENTATION, np.random.default_rng(0))
     np.testing.assert_array_equal(found, clip)
     assert found.dtype == np.float32 and not np.shares_memory(found, clip)
-    assert not any(getattr(NO_AUGMENTATION, field.name) for field in fields(AugmentationConfig))
+    off = {field.name: getattr(NO_AUGMENTATION, field.name) for field in fields(AugmentationConfig)}
+    assert off.pop("window") == 1 and not any(off.values())
 
 
 @pytest.mark.parametrize("length", [1, 2, 40])
@@ -244,7 +259,7 @@ def test_the_clip_itself_is_not_changed(config, dtype, length):
 def test_unknown_joints_stay_unknown_and_known_ones_known():
     clip = two_people()
     clip[:6, 1] = clip[9, 0, [2, 8]] = nan
-    config = AugmentationConfig(mirror=0.0, frame_jitter=0.0)
+    config = AugmentationConfig(mirror=0.0, frame_jitter=0.0, person_swap=0.0)
     for seed in range(5):
         found = augment(clip, KINECT_V2, config, np.random.default_rng(seed))
         np.testing.assert_array_equal(np.isnan(found), np.isnan(clip))
@@ -321,7 +336,7 @@ def test_what_is_drawn_is_uniform_and_has_its_probability():
 @pytest.mark.parametrize("swapped", [False, True])
 def test_hands_say_which_hand_stands_where(mirrored, swapped):
     clip = two_people()
-    augmentation = Augmentation(linear=None, mirrored=mirrored, swapped=swapped, frame_shift=0.0, offsets=None)
+    augmentation = Augmentation(linear=None, mirrored=mirrored, swapped=swapped, frame_shift=0.0, offsets=None, window=(0, 1))
     found = apply_augmentation(clip, KINECT_V2, augmentation)
     before, after = (joints[:, :, list(KINECT_V2.hands)].reshape(len(clip), 4, 3) for joints in (clip, found))
     np.testing.assert_array_equal(after, before[:, list(augmentation.hands)])
@@ -332,7 +347,7 @@ def test_hands_say_which_hand_stands_where(mirrored, swapped):
 @pytest.mark.parametrize("shape", [(0, 2, 3, 3), (5, 1, 3, 3), (5, 3, 3, 3), (5, 2, 13, 3), (5, 2, 3, 2), (2, 3, 3)])
 def test_joints_of_another_shape_are_named(shape):
     joints = np.zeros(shape, np.float32)
-    drawn = Augmentation(linear=None, mirrored=False, swapped=False, frame_shift=0.0, offsets=None)
+    drawn = Augmentation(linear=None, mirrored=False, swapped=False, frame_shift=0.0, offsets=None, window=(0, 1))
     with pytest.raises(ConfigError, match=r"joints do not fit layout three .*at least one frame"):
         augment(joints, THREE, AugmentationConfig(), np.random.default_rng(0))
     with pytest.raises(ConfigError, match="joints do not fit layout three"):
