@@ -27,7 +27,8 @@ class StageCheckpoint(keras.callbacks.Callback):
         run: what the stage was started with, see `Checkpoint.run`.
         weights: weights of the whole model.
         seeds: states of the seed generators.
-        patience: epochs without a lower validation loss after which training stops.
+        patience: epochs without a lower validation loss after which training stops; None for never.
+        keep_last: whether each epoch counts as the best so far.
         progress: where the stage stands.
         best: weights of the stream at the best epoch so far.
         seconds: fewest seconds between two checkpoints.
@@ -41,7 +42,8 @@ class StageCheckpoint(keras.callbacks.Callback):
         weights: Sequence[keras.Variable],
         seeds: Sequence[keras.Variable],
         *,
-        patience: int,
+        patience: int | None,
+        keep_last: bool = False,
         progress: Progress,
         best: Sequence[np.ndarray] = (),
         seconds: float = 0.0,
@@ -49,20 +51,25 @@ class StageCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.progress, self.best = progress, best
         self._checkpoint, self._csv, self._run, self._patience = checkpoint, csv, run, patience
-        self._weights, self._seeds = weights, seeds
+        self._weights, self._seeds, self._keep_last = weights, seeds, keep_last
         self._started, self._seconds, self._written = 0.0, seconds, time.monotonic()
 
     @property
     def finished(self) -> bool:
         """Whether patience has run out."""
-        return self.progress.wait >= self._patience
+        return self._patience is not None and self.progress.wait >= self._patience
+
+    @property
+    def _is_best(self) -> bool:
+        """Whether the last epoch is the one to keep."""
+        return self._keep_last or self.progress.wait == 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         self.progress = self.progress.after({**logs, "seconds": time.monotonic() - self._started})
-        if self.progress.wait == 0:
+        if self._is_best:
             self.best = arrays_of(self.model.weights)
         write_history(self._csv, self.progress)
         if time.monotonic() - self._written >= self._seconds:
@@ -80,7 +87,7 @@ class StageCheckpoint(keras.callbacks.Callback):
                 weights=arrays_of(self._weights),
                 optimizer=arrays_of(self.model.optimizer.variables),
                 seeds=arrays_of(self._seeds),
-                best=self.best if self.progress.wait else (),
+                best=() if self._is_best else self.best,
             ),
         )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 
 from keras_actrec.errors import ConfigError
+
+SCHEDULES = ("constant", "cosine")
+KEEPS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -14,13 +18,23 @@ class StageConfig:
 
     Attributes:
         name: folder of the stage's files below the working directory.
-        learning_rate: of Adam.
+        learning_rate: of Adam; with a schedule the highest.
         batch_size: clips per step, over all devices.
         epochs: most epochs that are trained.
-        patience: epochs without a lower validation loss after which training stops.
+        patience: epochs without a lower validation loss after which training stops; without effect where the stage does not
+            stop early, see `stops_early`.
         weight_decay: decoupled weight decay (AdamW) per step and unit of learning rate; 0 gives plain Adam.
         checkpoint_seconds: fewest seconds between two checkpoints; 0 writes one after every epoch. A killed run repeats the
             epochs since the last one, with the same result.
+        schedule: of the learning rate, step by step. "constant", or "cosine": from 0 linearly up over `warmup_epochs`, then
+            half a cosine down to 0 at the end of `epochs` (I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, without restarts). The
+            latter always trains all epochs: one that is stopped halfway has not annealed.
+        warmup_epochs: epochs of "cosine" during which the learning rate rises, fewer than `epochs`.
+        label_smoothing: share ε of a training target that all classes have in common, the clip's own included:
+            1 - ε + ε / classes for the clip's class, ε / classes for the others (C. Szegedy et al., "Rethinking the Inception
+            Architecture", CVPR 2016). The validation loss is without, so that the losses of different ε compare.
+        keep: weights that the stage ends with: "best", of the epoch of the lowest validation loss, or "last", of the last
+            epoch, as for a schedule that ends at 0; then all epochs are trained.
         seed: order of the clips, random sub-sequences, dropout.
         jit_compile: XLA: True, False, or "auto", which leaves it to Keras (on for one GPU without a strategy, else off).
 
@@ -37,11 +51,15 @@ class StageConfig:
     checkpoint_seconds: float = 0.0
     seed: int = 0
     jit_compile: bool | str = "auto"
+    schedule: str = "constant"
+    warmup_epochs: int = 0
+    label_smoothing: float = 0.0
+    keep: str = "best"
 
     def __post_init__(self):
         if not self.name or any(character in self.name for character in "/\\") or self.name.startswith("."):
             raise ConfigError("a stage's name has to be a folder name", found=repr(self.name), expected='e.g. "pose"')
-        for field, least in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("seed", 0)):
+        for field, least in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("seed", 0), ("warmup_epochs", 0)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 self._refuse(field, f"an integer of at least {least}")
@@ -52,10 +70,32 @@ class StageConfig:
                 self._refuse(field, "0 or a number above 0")
         if self.jit_compile not in (True, False, "auto"):
             self._refuse("jit_compile", 'True, False or "auto"')
+        for field, values in (("schedule", SCHEDULES), ("keep", KEEPS)):
+            if getattr(self, field) not in values:
+                self._refuse(field, " or ".join(f'"{value}"' for value in values))
+        if not 0 <= self.label_smoothing < 1:  # not a number fails, too
+            self._refuse("label_smoothing", "a number from 0 to below 1")
+        if self.warmup_epochs and self.schedule == "constant":
+            self._refuse("warmup_epochs", '0: only the schedule "cosine" has a warm-up')
+        if self.warmup_epochs >= self.epochs:
+            self._refuse("warmup_epochs", f"fewer than the {self.epochs} epochs")
 
     def _refuse(self, field: str, expected: str) -> None:
         raise ConfigError(f"stage {self.name}: {field} is out of range", found=repr(getattr(self, field)), expected=expected)
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether the stage ends when patience runs out, and not always after `epochs`."""
+        return self.schedule == "constant" and self.keep == "best"
+
     def as_json(self) -> dict[str, object]:
         """Field → value, for checkpoints."""
         return asdict(self)
+
+
+_ADDED = {"schedule": "constant", "warmup_epochs": 0, "label_smoothing": 0.0, "keep": "best"}
+
+
+def with_added_fields(run: Mapping[str, object]) -> dict[str, object]:
+    """What a stage was started with, completed by the fields that `StageConfig` did not have then: their defaults."""
+    return {**_ADDED, **run}

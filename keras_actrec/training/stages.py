@@ -36,7 +36,8 @@ from keras_actrec.training.checkpoints import (
     read_checkpoint,
     save_weights,
 )
-from keras_actrec.training.config import StageConfig
+from keras_actrec.training.config import StageConfig, with_added_fields
+from keras_actrec.training.optimizers import build_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class StageHistory:
     Attributes:
         epochs: one row of numbers per epoch: "epoch" (from 1), "loss", "accuracy", "val_loss", "val_accuracy", "seconds".
         best_epoch: the epoch whose weights were kept.
-        best_loss: its validation loss.
+        best_loss: its validation loss, not the lowest one where `keep` is "last".
         csv: the same rows as a file.
         weights: `.weights.h5` file of the whole model after the stage.
     """
@@ -71,8 +72,11 @@ class _Files:
         self.finished = folder / "finished.json"
         self.tensorboard = folder / "tensorboard"
 
-    def history(self, progress: Progress) -> StageHistory:
-        return StageHistory(progress.history, progress.best_epoch, progress.best_loss, self.csv, self.weights)
+    def history(self, progress: Progress, config: StageConfig) -> StageHistory:
+        epoch, loss = progress.best_epoch, progress.best_loss
+        if config.keep == "last":
+            epoch, loss = progress.epochs, progress.history[-1]["val_loss"]
+        return StageHistory(progress.history, epoch, loss, self.csv, self.weights)
 
 
 def run_stage(
@@ -87,7 +91,7 @@ def run_stage(
     strategy: tf.distribute.Strategy | None = None,
     resume: bool = False,
 ) -> StageHistory:
-    """Trains one stream of a model and leaves the weights of its best epoch in the model.
+    """Trains one stream of a model and leaves the weights of its best epoch in the model, or of its last: `config.keep`.
 
     Training draws one random sub-sequence per clip and epoch; the validation loss is the mean over the cached test
     sub-sequences of the held-out clips. Which layers train is the caller's choice (`layer.trainable`), made before the call.
@@ -123,10 +127,10 @@ def run_stage(
     if not resume:
         shutil.rmtree(files.folder, ignore_errors=True)
     elif files.finished.exists():
-        return _read_finished(model, files, run)
+        return _read_finished(model, files, run, config)
 
     with stream.distribute_strategy.scope():
-        callback = _prepare(model, stream, files, run, config)
+        callback = _prepare(model, stream, files, run, config, steps_per_epoch(len(train), config.batch_size))
         if callback.progress.epochs:
             log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
         if callback.progress.epochs < config.epochs and not callback.finished:
@@ -143,16 +147,24 @@ def run_stage(
     with whole_file(files.finished, fix=ON_FULL_DISK) as part:
         part.write_text(json.dumps({"run": run, "progress": asdict(callback.progress)}, indent=1))
     files.checkpoint.unlink(missing_ok=True)
-    return files.history(callback.progress)
+    return files.history(callback.progress, config)
 
 
-def _prepare(model: keras.Model, stream: keras.Model, files: _Files, run: dict, config: StageConfig) -> StageCheckpoint:
+def _prepare(
+    model: keras.Model, stream: keras.Model, files: _Files, run: dict, config: StageConfig, steps: int
+) -> StageCheckpoint:
     """Compiles the stream and puts it where the stage begins or where its checkpoint stands."""
-    optimizer = _optimizer(config)
+    optimizer = build_optimizer(config, steps)
+    losses, metrics = keras.losses, keras.metrics
+    if config.label_smoothing:  # targets are distributions over the classes, see _fit
+        loss, accuracy = losses.CategoricalCrossentropy(from_logits=True), metrics.CategoricalAccuracy(name="accuracy")
+    else:
+        loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+        accuracy = metrics.SparseCategoricalAccuracy(name="accuracy")
     stream.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],  # weights: see evaluation_dataset
+        loss=loss,
+        weighted_metrics=[accuracy],  # weights: see evaluation_dataset
         jit_compile=config.jit_compile,
     )
     optimizer.build(stream.trainable_variables)
@@ -160,7 +172,7 @@ def _prepare(model: keras.Model, stream: keras.Model, files: _Files, run: dict, 
     progress, best = Progress(), arrays_of(stream.weights)
     if files.checkpoint.exists():
         checkpoint = read_checkpoint(files.checkpoint)
-        check_same_run(checkpoint.run, run, files.checkpoint)
+        check_same_run(with_added_fields(checkpoint.run), run, files.checkpoint)
         for variables, arrays in (
             (model.weights, checkpoint.weights),
             (optimizer.variables, checkpoint.optimizer),
@@ -174,7 +186,8 @@ def _prepare(model: keras.Model, stream: keras.Model, files: _Files, run: dict, 
         assign(seeds, [np.array([rng.integers(2**31), 0], np.uint32) for _ in seeds], files.folder)
     return StageCheckpoint(
         files.checkpoint, files.csv, run, model.weights, seeds,
-        patience=config.patience, progress=progress, best=best, seconds=config.checkpoint_seconds,
+        patience=config.patience if config.stops_early else None, keep_last=config.keep == "last", progress=progress, best=best,
+        seconds=config.checkpoint_seconds,
     )  # fmt: skip
 
 
@@ -195,22 +208,26 @@ def _fit(
         batches = training_dataset(
             source, train, batch_size=config.batch_size, seed=config.seed, first_epoch=done, epochs=config.epochs, errors=errors
         )
+        held_out = evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors)
+        if config.label_smoothing:  # in the targets: Keras has one loss for training and validation
+            classes = stream.output_shape[-1]
+            batches = batches.map(lambda inputs, labels: (inputs, smoothed_targets(labels, classes, config.label_smoothing)))
+            held_out = held_out.map(lambda inputs, labels, weights: (inputs, smoothed_targets(labels, classes, 0.0), weights))
         stream.fit(
             batches,
             initial_epoch=done,
             epochs=config.epochs,
             steps_per_epoch=steps,
-            validation_data=evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors),
+            validation_data=held_out,
             callbacks=[every_batch, callback, keras.callbacks.TensorBoard(files.tensorboard, write_graph=False)],
             shuffle=False,  # the batches come shuffled
             verbose=1 if sys.stdout.isatty() else 2,
         )
 
 
-def _optimizer(config: StageConfig) -> keras.optimizers.Optimizer:
-    if config.weight_decay:
-        return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
-    return keras.optimizers.Adam(config.learning_rate)
+def smoothed_targets(labels: tf.Tensor, classes: int, smoothing: float) -> tf.Tensor:
+    """Class indices (B,) → what the stream learns, float32 (B, classes), rows of sum 1; see `StageConfig.label_smoothing`."""
+    return tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
 def _seed_states(model: keras.Model) -> list[keras.Variable]:
@@ -219,7 +236,7 @@ def _seed_states(model: keras.Model) -> list[keras.Variable]:
     return [v for v in model.variables if id(v) not in weights and v.name == "seed_generator_state"]
 
 
-def _read_finished(model: keras.Model, files: _Files, run: dict) -> StageHistory:
+def _read_finished(model: keras.Model, files: _Files, run: dict, config: StageConfig) -> StageHistory:
     try:
         state = json.loads(files.finished.read_text())
         progress = Progress.from_json(state["progress"])
@@ -228,9 +245,9 @@ def _read_finished(model: keras.Model, files: _Files, run: dict) -> StageHistory
             "cannot be read as the record of a finished stage", file=files.finished, found=error,
             fix="delete it, or train without --resume",
         ) from error  # fmt: skip
-    check_same_run(state["run"], run, files.finished)
+    check_same_run(with_added_fields(state["run"]), run, files.finished)
     load_weights(model, files.weights)
-    return files.history(progress)
+    return files.history(progress, config)
 
 
 def _check_strategy(

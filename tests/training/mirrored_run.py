@@ -41,7 +41,7 @@ def main(strategy_name: str) -> dict:
             "scores": {stream: scores.tolist() for stream, scores in evaluation.scores.items()},
         }
         if strategy_name == "mirrored":
-            short = replace(config, epochs=3)
+            short = replace(config, epochs=3, schedule="cosine", warmup_epochs=1, label_smoothing=0.1)
             whole, _ = stage(f"{folder}/b", dropout=0.5, config=short)
             failing = MemorySource(fail_at=(0, 2, 0), failure=CacheError("stop"))
             try:

@@ -324,6 +324,14 @@ def test_models_outside_of_the_strategy_are_refused(tmp_path):
         ("weight_decay", -1.0),
         ("checkpoint_seconds", -1.0),
         ("jit_compile", "yes"),
+        ("schedule", "step"),
+        ("keep", "first"),
+        ("label_smoothing", 1.0),
+        ("label_smoothing", -0.1),
+        ("label_smoothing", float("nan")),
+        ("warmup_epochs", -1),
+        ("warmup_epochs", 1.5),
+        ("warmup_epochs", 3),  # of a constant rate
     ],
 )
 def test_config_out_of_range(field, value):
@@ -347,3 +355,17 @@ def test_an_epoch_that_ends_early_is_refused():
         callback.on_epoch_end(0)
     callback.on_train_batch_end(1)
     callback.on_epoch_end(0)
+
+
+def test_a_stage_of_an_earlier_version_goes_on(tmp_path, uninterrupted):
+    # Its record lacks the fields that came later.
+    interrupt(tmp_path)
+    file = tmp_path / "rgb" / "checkpoint.npys"
+    checkpoint = checkpoints.read_checkpoint(file)
+    added = ("schedule", "warmup_epochs", "label_smoothing", "keep")
+    run = {name: value for name, value in checkpoint.run.items() if name not in added}
+    assert len(run) == len(checkpoint.run) - 4
+    checkpoints.save_checkpoint(file, replace(checkpoint, run=run))
+    with pytest.raises(ConfigError, match="other settings: keep "):
+        train(tmp_path, config=replace(CONFIG, keep="last"), resume=True)
+    assert_same_end(train(tmp_path, resume=True), uninterrupted)

@@ -1,0 +1,35 @@
+"""The optimizer of a stage and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_actrec.training.config import StageConfig
+
+
+def build_optimizer(config: StageConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Adam, or AdamW where there is weight decay, with the learning rate of `learning_rate`."""
+    rate = learning_rate(config, steps_per_epoch)
+    if config.weight_decay:
+        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    return keras.optimizers.Adam(rate)
+
+
+def learning_rate(config: StageConfig, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of a stage: a number, or a function of the optimizer's count of steps alone.
+
+    That count is part of a checkpoint, so that a resumed stage meets the rates of an uninterrupted one. Step 0 of a warm-up has
+    rate 0: it only fills the optimizer's moments.
+
+    Args:
+        config: schedule, rate, epochs.
+        steps_per_epoch: batches of an epoch.
+    """
+    if config.schedule == "constant":
+        return config.learning_rate
+    rising, all_steps = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
+    if not rising:
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, all_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, all_steps - rising, warmup_target=config.learning_rate, warmup_steps=rising
+    )

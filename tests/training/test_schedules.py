@@ -1,0 +1,138 @@
+"""Learning-rate schedules, smoothed targets, and stages that end with their last weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+
+from keras_actrec.errors import CacheError, ConfigError
+from keras_actrec.training.checkpoints import arrays_of
+from keras_actrec.training.config import StageConfig
+from keras_actrec.training.optimizers import build_optimizer, learning_rate
+from keras_actrec.training.stages import run_stage
+from tests.training.test_stages import CONFIG, HELD_OUT, TRAIN, Untouched, assert_same_end, train, without_seconds
+from tests.training.tiny import MemorySource, tiny_model
+
+ANNEALED = replace(CONFIG, schedule="cosine", warmup_epochs=1, weight_decay=0.1, label_smoothing=0.2, keep="last")
+
+
+def test_cosine_by_hand():
+    # 10 epochs of 20 steps, 2 of them warm-up: steps 0 to 40 rise, 40 to 200 fall, 120 lies in the middle.
+    config = StageConfig("pose", learning_rate=0.5, schedule="cosine", warmup_epochs=2, epochs=10)
+    rate = learning_rate(config, 20)
+    values = [float(rate(step)) for step in (0, 20, 40, 80, 120, 160, 200)]
+    quarter = 0.25 * (1 + 2**-0.5)  # 0.5 · (1 + cos 45°) / 2
+    np.testing.assert_allclose(values, [0, 0.25, 0.5, quarter, 0.25, 0.5 - quarter, 0], atol=1e-7)
+
+
+def test_cosine_without_warmup_starts_at_the_highest_rate():
+    rate = learning_rate(StageConfig("pose", learning_rate=0.5, schedule="cosine", epochs=10), 20)
+    np.testing.assert_allclose([float(rate(step)) for step in (0, 100, 200)], [0.5, 0.25, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize(("decay", "kind"), [(0.0, keras.optimizers.Adam), (0.1, keras.optimizers.AdamW)])
+def test_the_optimizer_follows_the_schedule(decay, kind):
+    # One epoch of 4 steps without warm-up: 0.5 · (1 + cos(k · 45°)) / 2. Adam without momentum moves by its rate.
+    config = StageConfig("pose", learning_rate=0.5, schedule="cosine", epochs=1, weight_decay=decay)
+    optimizer, weight = build_optimizer(config, 4), keras.Variable(0.0)
+    assert type(optimizer) is kind
+    rates = []
+    for _ in range(5):
+        rates.append(float(optimizer.learning_rate))
+        optimizer.apply([keras.ops.convert_to_tensor(1.0)], [weight])
+    np.testing.assert_allclose(rates, [0.5, 0.25 * (1 + 2**-0.5), 0.25, 0.25 * (1 - 2**-0.5), 0], atol=1e-7)
+
+
+def test_warmup_has_to_leave_epochs_to_fall():
+    with pytest.raises(ConfigError, match=r"warmup_epochs .*fewer than the 3 epochs"):
+        StageConfig("pose", schedule="cosine", warmup_epochs=3, epochs=3)
+
+
+@pytest.fixture(scope="module")
+def annealed(tmp_path_factory):
+    """Weights and history of a run with everything that is not the default, which nothing stopped."""
+    return train(tmp_path_factory.mktemp("annealed"), config=ANNEALED)
+
+
+def test_annealed_run_resumed_ends_bit_identical(tmp_path, annealed):
+    with pytest.raises(CacheError):
+        train(tmp_path, config=ANNEALED, source=MemorySource(fail_at=(CONFIG.seed, 2, 1), failure=CacheError("no")))
+    weights, history = train(tmp_path, config=ANNEALED, resume=True)
+    for weight, wanted in zip(weights, annealed[0], strict=True):
+        np.testing.assert_array_equal(weight, wanted)
+    assert without_seconds(history) == without_seconds(annealed[1])
+
+
+def test_annealed_run_compiled_by_xla_ends_the_same(tmp_path):
+    # Without dropout: XLA draws other random numbers from the same seed.
+    ends = []
+    for compiled in (False, True):
+        model, _, stream = tiny_model(dropout=0.0)
+        config = replace(ANNEALED, jit_compile=compiled)
+        run_stage(model, stream, MemorySource(), TRAIN, HELD_OUT, config, tmp_path / str(compiled))
+        ends.append(arrays_of(model.weights))
+    for weight, wanted in zip(*ends, strict=True):
+        np.testing.assert_allclose(weight, wanted, rtol=0, atol=1e-5)
+
+
+def test_schedule_trains_all_epochs_and_keeps_the_best(tmp_path):
+    # The rate of test_early_stopping_keeps_the_best_weights, where patience runs out long before.
+    config = StageConfig("rgb", learning_rate=0.5, batch_size=8, epochs=12, patience=1, schedule="cosine")
+    _, history = train(tmp_path, config=config)
+    losses = [row["val_loss"] for row in history.epochs]
+    assert len(losses) == 12
+    assert (history.best_epoch, history.best_loss) == (int(np.argmin(losses)) + 1, min(losses))
+    assert any(later >= earlier for earlier, later in pairwise(losses))  # where patience would run out
+
+
+def test_last_weights_are_kept_where_earlier_ones_were_better(tmp_path):
+    config = StageConfig("rgb", learning_rate=0.5, batch_size=8, epochs=5, patience=1, keep="last")
+    weights, history = train(tmp_path, config=config)
+    losses = [row["val_loss"] for row in history.epochs]
+    assert len(losses) == 5 and losses[-1] > min(losses)
+    assert (history.best_epoch, history.best_loss) == (5, losses[-1])
+    model, _, stream = tiny_model()
+    for weight, value in zip(model.weights, weights, strict=True):
+        weight.assign(value)
+    inputs, labels = MemorySource().test_batch(HELD_OUT)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, stream(inputs, training=False))
+    assert float(loss) == pytest.approx(losses[-1], rel=1e-5)
+    again, record = train(tmp_path, config=config, source=Untouched(), resume=True)
+    assert (record.best_epoch, record.best_loss) == (5, losses[-1])
+    assert_same_end((again, record), (weights, history))
+
+
+def test_smoothed_training_loss_by_hand_and_plain_validation_loss(tmp_path):
+    # 8 clips in a batch of 8: the loss of the only step is that of the initial weights.
+    config = StageConfig("rgb", learning_rate=1e-9, batch_size=8, epochs=1, label_smoothing=0.3)
+    model, _, stream = tiny_model(dropout=0.0, norm=False)
+    seen = {}
+
+    class Watched(MemorySource):
+        def training_batch(self, clip_ids, uniforms):
+            seen["batch"] = super().training_batch(clip_ids, uniforms)
+            return seen["batch"]
+
+    history = run_stage(model, stream, Watched(), TRAIN[:8], HELD_OUT, config, tmp_path)
+
+    def negative_log_probabilities(inputs):
+        logits = np.array(stream(inputs, training=False), np.float64)
+        return np.log(np.exp(logits).sum(axis=1, keepdims=True)) - logits
+
+    inputs, labels = seen["batch"]
+    wanted = [row @ [0.8 if index == label else 0.1 for index in range(3)] for row, label in
+              zip(negative_log_probabilities(inputs), labels, strict=True)]  # fmt: skip
+    assert history.epochs[0]["loss"] == pytest.approx(np.mean(wanted), rel=1e-5)
+    inputs, labels = MemorySource().test_batch(HELD_OUT)
+    rows = negative_log_probabilities(inputs)
+    assert history.epochs[0]["val_loss"] == pytest.approx(rows[np.arange(10), labels].mean(), rel=1e-5)
+    assert history.epochs[0]["val_accuracy"] == pytest.approx((rows.argmin(axis=1) == labels).mean(), abs=1e-6)
+
+
+def test_smoothing_changes_what_is_learnt(annealed, tmp_path):
+    weights, _ = train(tmp_path, config=replace(ANNEALED, label_smoothing=0.0))
+    assert any(not np.array_equal(weight, other) for weight, other in zip(weights, annealed[0], strict=True))
