@@ -5,23 +5,34 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError
+from keras_actrec.skeletons.augmentation import (
+    NO_AUGMENTATION,
+    Augmentation,
+    AugmentationConfig,
+    apply_augmentation,
+    draw_augmentation,
+)
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames
 
 JOINTS_IN_MEMORY = 2**30
+_SEED_DRAWS = 2  # Uniform numbers of a row that seed its augmentation: 106 random bits, no two rows alike.
 
 
 class SubsequenceSource:
     """Turns clip ids into arrays: random sub-sequences for training, the cached K test sub-sequences for testing.
 
     Pose tensors of training sub-sequences are computed from the cached joints along the clip's own frames, so that
-    velocities and accelerations do not depend on the sampling. Hand features are read for the drawn frames only.
+    velocities and accelerations do not depend on the sampling. Hand features are read for the drawn frames only. With an
+    augmentation every training sub-sequence is of another view of its clip; hand features follow their hands to the places of
+    `Augmentation.hands`, but the pictures behind them stay as they are. Test sub-sequences are never augmented.
 
     Args:
         pose_cache: cleaned joints and test sub-sequences.
@@ -30,6 +41,8 @@ class SubsequenceSource:
         tensor: layout of the pose tensors; has to be the one that the pose cache was made with.
         sampling: F frames, K test sub-sequences; has to be the one that the pose cache was made with.
         layout: what the joints are.
+        augmentation: what is drawn for each training sub-sequence. People are not swapped where `tensor` has one person: that
+            would train on the other one.
         joints_in_memory: bytes of cleaned joints kept in memory, the clips used last (an NTU clip is about 50 kB).
 
     Attributes:
@@ -50,9 +63,11 @@ class SubsequenceSource:
         sampling: SamplingConfig,
         *,
         layout: SkeletonLayout = KINECT_V2,
+        augmentation: AugmentationConfig = NO_AUGMENTATION,
         joints_in_memory: int = JOINTS_IN_MEMORY,
     ):
         self.tensor, self.sampling, self.layout = tensor, sampling, layout
+        self.augmentation = replace(augmentation, person_swap=0.0) if tensor.people == 1 else augmentation
         self._poses, self._features, self._labels = pose_cache, feature_cache, dict(labels)
         self._joints = _RecentlyUsed(joints_in_memory)
         self._lengths = dict(pose_cache.lengths)
@@ -95,8 +110,8 @@ class SubsequenceSource:
 
     @property
     def draws(self) -> int:
-        """Uniform random numbers that one training sub-sequence takes: F."""
-        return self.sampling.frames
+        """Uniform random numbers that one training sub-sequence takes: F, and two more with an augmentation."""
+        return self.sampling.frames + (_SEED_DRAWS if self._augments else 0)
 
     @property
     def test_rows(self) -> int:
@@ -128,7 +143,7 @@ class SubsequenceSource:
 
         Args:
             clip_ids: B clips; a clip may stand more than once.
-            uniforms: float64 (B, F) in [0, 1), the random numbers behind the drawn frames.
+            uniforms: float64 (B, draws) in [0, 1), the random numbers behind the drawn frames, then those of the augmentation.
 
         Returns:
             {"pose": float32 (B, F, W, 3), "hands": float32 (B, F, 4, 2048)}, labels int32 (B,).
@@ -136,20 +151,30 @@ class SubsequenceSource:
         Raises:
             DatasetError: a clip without a label.
             CacheError: a clip that a cache does not hold.
+            ConfigError: not `draws` random numbers per clip.
         """
         labels = self._labels_of(clip_ids)
+        if uniforms.shape != (len(clip_ids), self.draws):
+            expected = (len(clip_ids), self.draws)
+            raise ConfigError("a batch takes `draws` random numbers per clip", found=uniforms.shape, expected=expected)
+        uniforms, seeds = np.split(uniforms, [self.sampling.frames], axis=1)
+        drawn = [self._draw_augmentation(clip, seed) for clip, seed in zip(clip_ids, seeds, strict=True)]
         frames = np.stack([
-            subsequence_frames(self._length(clip), row[None], self.sampling.sampling)[0]
-            for clip, row in zip(clip_ids, uniforms, strict=True)
+            self._frames(clip, row, augmentation)
+            for clip, row, augmentation in zip(clip_ids, uniforms, drawn, strict=True)
         ])  # fmt: skip
         batch = {}
         if "pose" in self.inputs:
             batch["pose"] = np.stack([
-                clip_pose_tensor(self._clip_joints(clip), self.layout, self.tensor)[rows]
-                for clip, rows in zip(clip_ids, frames, strict=True)
+                clip_pose_tensor(self._augmented_joints(clip, augmentation), self.layout, self.tensor)[rows]
+                for clip, rows, augmentation in zip(clip_ids, frames, drawn, strict=True)
             ])  # fmt: skip
         if "hands" in self.inputs:
-            batch["hands"] = self._features.features(clip_ids, frames).astype(np.float32)
+            hands = self._features.features(clip_ids, frames)
+            if self._augments:
+                order = np.array([augmentation.hands for augmentation in drawn])
+                hands = np.take_along_axis(hands, order[:, None, :, None], axis=2)
+            batch["hands"] = hands.astype(np.float32)
         return batch, labels
 
     def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -176,6 +201,24 @@ class SubsequenceSource:
     def label(self, clip_id: str) -> int:
         """Class index of a clip. Raises DatasetError for a clip without one."""
         return int(self._labels_of((clip_id,))[0])
+
+    @property
+    def _augments(self) -> bool:
+        return self.augmentation != NO_AUGMENTATION
+
+    def _draw_augmentation(self, clip_id: str, seed: np.ndarray) -> Augmentation | None:
+        if not self._augments:
+            return None
+        rng = np.random.default_rng((seed * 2.0**53).astype(np.int64).tolist())  # All 53 bits of each number.
+        return draw_augmentation(self._clip_joints(clip_id), self.layout, self.augmentation, rng)
+
+    def _augmented_joints(self, clip_id: str, augmentation: Augmentation | None) -> np.ndarray:
+        joints = self._clip_joints(clip_id)
+        return joints if augmentation is None else apply_augmentation(joints, self.layout, augmentation)
+
+    def _frames(self, clip_id: str, uniforms: np.ndarray, augmentation: Augmentation | None) -> np.ndarray:
+        start, stop = (0, self._length(clip_id)) if augmentation is None else augmentation.window
+        return start + subsequence_frames(stop - start, uniforms[None], self.sampling.sampling)[0]
 
     def _labels_of(self, clip_ids: Sequence[str]) -> np.ndarray:
         try:

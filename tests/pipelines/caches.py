@@ -13,6 +13,8 @@ from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
 
+TENSOR = PoseTensorConfig()
+
 
 def clip_joints(clip: str, length: int) -> np.ndarray:
     """A random walk of person 1; person 2 is absent in clips with an even number."""
@@ -23,14 +25,16 @@ def clip_joints(clip: str, length: int) -> np.ndarray:
     return joints
 
 
-def write_pose_cache(folder: Path, lengths: dict[str, int], sampling: SamplingConfig) -> PoseCache:
+def write_pose_cache(
+    folder: Path, lengths: dict[str, int], sampling: SamplingConfig, options: PoseTensorConfig = TENSOR
+) -> PoseCache:
     """Poses of `clip_joints`."""
     index = plan_cache(folder, CacheOptions("poses", "test", "kinect_v2", {}), lengths)
     with PoseShardWriter(folder, index, 0) as writer:
         for clip in index.shards[0]:
             joints = clip_joints(clip, lengths[clip])
             frames = test_subsequences(lengths[clip], sampling)
-            tensor = clip_pose_tensor(joints, KINECT_V2, PoseTensorConfig())
+            tensor = clip_pose_tensor(joints, KINECT_V2, options)
             pixels = np.zeros((*joints.shape[:3], 2), np.float32)
             writer.add(
                 clip, joints=joints, pixels=pixels, test_frames=frames, test_tensors=tensor[frames], cleaning={}
