@@ -33,6 +33,8 @@ from keras_actrec.extraction.crop_stream import (
 from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick, available_cores
+from keras_actrec.skeletons.layout import SkeletonLayout
+from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
 BATCH_SIZE = 64
@@ -62,6 +64,8 @@ def hand_feature_options(
         "sensor": {"name": sensor.name, "image_size": sensor.image_size, "dtype": sensor.dtype},
         "cleaning": poses.options["cleaning"],
     }
+    if "source_layout" in poses.options:
+        options["source_layout"] = poses.options["source_layout"]
     return CacheOptions(HAND_FEATURES, poses.dataset, poses.layout, options, checksum)
 
 
@@ -97,13 +101,15 @@ def extract_hand_features(
         The report. A clip whose video is absent, does not decode or is shorter than its skeleton is left out.
 
     Raises:
-        CacheError: the pose cache is absent, incomplete or of another data set; and as for `run_extraction`.
+        CacheError: the pose cache is absent, incomplete, of another data set or of a joint layout that is not known here; and
+            as for `run_extraction`.
         WeightsError: the network's weights cannot be had or give values that are not finite.
         ConfigError, DiskFullError: see `run_extraction`.
     """
     directory = Path(directory)
     _check_sizes(crop_size, pixel_size, batch_size)
     ids, pose_options = _clips_with_poses(dataset, pose_directory)
+    hands = _cached_layout(dataset, pose_options, pose_directory).hands
     if workers > 1:
         _share_gpus()
     model = build_sensor(sensor)
@@ -115,7 +121,7 @@ def extract_hand_features(
         index=index,
         pose_directory=Path(pose_directory),
         videos={record.clip_id: record.video for record in dataset.records},
-        hands=dataset_layout(dataset).hands,
+        hands=hands,
         sensor=sensor,
         crops=CropOptions(crop_size, sensor.image_size, pixel_size),
         batch_size=batch_size,
@@ -229,7 +235,7 @@ class HandFeatureJob:
         directory, index: the cache and its plan.
         pose_directory: the pose cache.
         videos: clip id → file, None where a clip has none.
-        hands: left and right hand in the layout.
+        hands: left and right hand in the layout of the pose cache.
         sensor: the network.
         crops: how crops are cut.
         batch_size: crops per forward pass.
@@ -326,3 +332,17 @@ def _clips_with_poses(dataset: ActionDataset, pose_directory: str | Path) -> tup
                 fix="run preprocessing/extract_poses.py first",
             )
         return [record.clip_id for record in dataset.records if record.clip_id in poses.lengths], poses.options
+
+
+def _cached_layout(dataset: ActionDataset, poses: CacheOptions, pose_directory: str | Path) -> SkeletonLayout:
+    """The layout of the joints in the pose cache, whose hands the crops are cut around: it need not be the data set's."""
+    known = {**LAYOUTS, dataset_layout(dataset).name: dataset_layout(dataset)}
+    if poses.layout not in known:
+        raise CacheError(
+            "the joint layout of the pose cache is not known, and so not which joints are hands",
+            file=pose_directory,
+            found=repr(poses.layout),
+            expected=f"one of {', '.join(known)}",
+            fix="extract the poses into a layout of keras_actrec.skeletons.layouts",
+        )
+    return known[poses.layout]

@@ -1,4 +1,4 @@
-"""Data set → pose cache: skeletons parsed, cleaned, sampled and turned into pose tensors."""
+"""Data set → pose cache: skeletons parsed, cleaned, retargeted, sampled and turned into pose tensors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,33 @@ from keras_actrec.extraction.workers import ShardResult, Tick
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
+from keras_actrec.skeletons.retarget import retarget, retarget_map
 from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
 
 _STAGE = "poses"
-_CLEANING, _TENSOR, _SAMPLING = CleaningConfig(), PoseTensorConfig(), SamplingConfig()
+_TENSOR, _SAMPLING = PoseTensorConfig(), SamplingConfig()
 
 
 def pose_cache_options(
-    dataset_name: str, layout: SkeletonLayout, cleaning: CleaningConfig, tensor: PoseTensorConfig, sampling: SamplingConfig
+    dataset_name: str,
+    layout: SkeletonLayout,
+    cleaning: CleaningConfig,
+    tensor: PoseTensorConfig,
+    sampling: SamplingConfig,
+    *,
+    source_layout: SkeletonLayout | None = None,
 ) -> CacheOptions:
-    """Options of the pose cache that `extract_poses` writes with these arguments; what a reader expects."""
+    """Options of the pose cache that `extract_poses` writes with these arguments; what a reader expects.
+
+    Args:
+        dataset_name: `ActionDataset.name`.
+        layout: of the joints in the cache.
+        cleaning, tensor, sampling: as for `extract_poses`.
+        source_layout: of the data set; an option of its own where it is another one than that of the cache.
+    """
     options = {"cleaning": asdict(cleaning), "tensor": asdict(tensor), "sampling": asdict(sampling)}
+    if source_layout not in (None, layout):
+        options["source_layout"] = source_layout.name
     return CacheOptions(POSES, dataset_name, layout.name, options)
 
 
@@ -44,7 +60,8 @@ def extract_poses(
     dataset: ActionDataset,
     directory: str | Path,
     *,
-    cleaning: CleaningConfig = _CLEANING,
+    layout: SkeletonLayout | None = None,
+    cleaning: CleaningConfig | None = None,
     tensor: PoseTensorConfig = _TENSOR,
     sampling: SamplingConfig = _SAMPLING,
     workers: int = 1,
@@ -58,7 +75,10 @@ def extract_poses(
     Args:
         dataset: gives the records and reads their skeletons.
         directory: folder of the cache.
-        cleaning, tensor, sampling: stored in the cache; a cache with others is refused.
+        layout: the cleaned bodies are retargeted to it (`skeletons/retarget.py`), pixels too; None keeps the data set's own.
+        cleaning: how people are found; None takes `dataset.cleaning`.
+        tensor, sampling: what is computed from the joints. These, the layouts and the cleaning are stored in the cache; a cache
+            with others is refused.
         workers, progress, share, retry_left_out: see `run_extraction`.
         clips_per_shard: of a new cache; what a killed run can lose.
 
@@ -66,14 +86,19 @@ def extract_poses(
         The report. A clip whose skeleton does not read or holds no body is left out, with the reason.
 
     Raises:
-        CacheError, DiskFullError, ConfigError: see `run_extraction`.
+        CacheError, DiskFullError, ConfigError: see `run_extraction`. ConfigError too where the data set's layout does not give
+            a joint of `layout`.
         DatasetError: the data set has no clips, or clips of several layouts.
     """
     directory = Path(directory)
-    options = pose_cache_options(dataset.name, dataset_layout(dataset), cleaning, tensor, sampling)
+    source_layout = dataset_layout(dataset)
+    layout = layout or source_layout
+    retarget_map(source_layout, layout)  # Fails here, once, and not in every clip.
+    cleaning = cleaning or dataset.cleaning
+    options = pose_cache_options(dataset.name, layout, cleaning, tensor, sampling, source_layout=source_layout)
     ids = [record.clip_id for record in dataset.records]
     index = plan_cache(directory, options, ids, clips_per_shard=clips_per_shard)
-    job = _PoseJob(dataset, directory, index, cleaning, tensor, sampling)
+    job = _PoseJob(dataset, directory, index, layout, cleaning, tensor, sampling)
     return run_extraction(
         job,
         directory,
@@ -92,6 +117,7 @@ class _PoseJob:
     dataset: ActionDataset
     directory: Path
     index: CacheIndex
+    layout: SkeletonLayout
     cleaning: CleaningConfig
     tensor: PoseTensorConfig
     sampling: SamplingConfig
@@ -118,7 +144,8 @@ class _PoseJob:
     def _clip(self, record: ClipRecord) -> dict[str, object]:
         """Everything that the cache holds of a clip: arguments of `PoseShardWriter.add`."""
         sequence, report = clean(self.dataset.load_skeleton(record), self.cleaning, file=record.skeleton)
-        tensor = clip_pose_tensor(sequence.joints, sequence.layout, self.tensor)
+        sequence = retarget(sequence, self.layout)
+        tensor = clip_pose_tensor(sequence.joints, self.layout, self.tensor)
         frames = test_subsequences(sequence.length, self.sampling)
         pixels = sequence.pixels
         if pixels is None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from keras_actrec.errors import CacheError, ConfigError, VideoError, WeightsErro
 from keras_actrec.extraction.hand_features import clip_hand_features, extract_hand_features, hand_centers, hand_feature_options
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.skeletons.cleaning import clean
+from keras_actrec.skeletons.layouts import SBU_15
 from keras_actrec.video.crops import hand_crops
 from keras_actrec.video.decode import VideoReader
 from tests.extraction.small import clip_name, write_clip
@@ -211,6 +213,29 @@ def test_a_pose_cache_that_does_not_fit(place, sensor, tmp_path):
     with pytest.raises(CacheError, match=rf"1 of 1, e\.g\. {clip_name(9)}.*extract_poses\.py"):
         extract_hand_features(NTURGBD(tmp_path / "more"), place / "poses", tmp_path / "features", sensor=sensor)
     assert not (tmp_path / "features").exists()
+
+
+def test_hands_are_those_of_the_layout_in_the_pose_cache(whole, place, sensor, tmp_path):
+    # SBU's hands are joints 5 and 8, and are Kinect v2's hands 7 and 11 by name: the same places, and so the same features.
+    assert SBU_15.hands == (5, 8)
+    extract_poses(NTURGBD(place / "ntu"), tmp_path / "poses", layout=SBU_15)
+    extract_hand_features(
+        NTURGBD(place / "ntu"), tmp_path / "poses", tmp_path / "hands", sensor=sensor, crop_size=20, batch_size=8
+    )  # fmt: skip
+    one, two = every_array(whole[0]), every_array(tmp_path / "hands")
+    assert one.keys() == two.keys()
+    for clip in one:
+        np.testing.assert_array_equal(one[clip][1], two[clip][1])
+        np.testing.assert_allclose(one[clip][0], two[clip][0], rtol=2e-3, atol=1e-3)
+    with FeatureCache(tmp_path / "hands") as cache:
+        assert (cache.options.layout, cache.options.options["source_layout"]) == ("sbu_15", "kinect_v2")
+
+
+def test_a_pose_cache_of_a_layout_that_nobody_knows(place, sensor, tmp_path):
+    extract_poses(NTURGBD(place / "ntu"), tmp_path / "poses", layout=replace(SBU_15, name="mine"))
+    with pytest.raises(CacheError, match=r"poses: the joint layout .*found 'mine'.*keras_actrec\.skeletons\.layouts"):
+        extract_hand_features(NTURGBD(place / "ntu"), tmp_path / "poses", tmp_path / "hands", sensor=sensor)
+    assert not (tmp_path / "hands").exists()
 
 
 @pytest.mark.parametrize("options", [{"crop_size": 0}, {"batch_size": 0}, {"pixel_size": (0, 5)}])

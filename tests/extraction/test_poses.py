@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,10 @@ from keras_actrec.datasets.ntu import NTURGBD
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.poses import extract_poses, pose_cache_options
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
-from keras_actrec.skeletons.layout import KINECT_V2
+from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
+from keras_actrec.skeletons.layouts import SBU_15
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
+from keras_actrec.skeletons.retarget import retarget
 from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
 from tests.extraction.small import clip_name, skeleton, write_clip
 
@@ -116,11 +120,60 @@ def test_settings_that_make_no_sense(root, tmp_path, options):
         extract_poses(NTURGBD(root), tmp_path / "poses", **options)
 
 
+def test_with_a_layout_the_cleaned_bodies_are_retargeted_to_it(root, tmp_path):
+    data, tensor = NTURGBD(root), PoseTensorConfig(scale="body")
+    extract_poses(data, tmp_path / "poses", layout=SBU_15, tensor=tensor)
+    expected = pose_cache_options(
+        data.name, SBU_15, CleaningConfig(), tensor, SamplingConfig(), source_layout=KINECT_V2
+    )  # fmt: skip
+    assert (expected.layout, expected.options["source_layout"]) == ("sbu_15", "kinect_v2")
+    with PoseCache(tmp_path / "poses", expected) as cache:
+        for record in data.records:
+            sequence = retarget(clean(data.load_skeleton(record))[0], SBU_15)
+            assert np.array_equal(cache.joints(record.clip_id), sequence.joints, equal_nan=True)
+            assert np.array_equal(cache.pixels(record.clip_id), sequence.pixels, equal_nan=True)
+            frames = subsequences(sequence.length, SamplingConfig())
+            tensors = clip_pose_tensor(sequence.joints, SBU_15, tensor)[frames]
+            assert np.array_equal(cache.test_tensors([record.clip_id])[0], tensors)
+
+
+def test_a_cache_of_another_layout_is_refused(root, tmp_path):
+    extract_poses(NTURGBD(root), tmp_path / "poses")
+    with pytest.raises(CacheError, match=r"layout: found 'kinect_v2', expected 'sbu_15'; source_layout: found 'absent'"):
+        extract_poses(NTURGBD(root), tmp_path / "poses", layout=SBU_15)
+
+
+def test_the_data_sets_own_layout_is_no_retargeting(root, tmp_path):
+    extract_poses(NTURGBD(root), tmp_path / "poses")
+    assert extract_poses(NTURGBD(root), tmp_path / "poses", layout=KINECT_V2).skipped == 3
+    with PoseCache(tmp_path / "poses") as cache:
+        assert set(cache.options.options) == {"cleaning", "tensor", "sampling"}
+
+
+def test_a_layout_that_the_bodies_cannot_fill_stops_the_run_before_it_begins(root, tmp_path):
+    cat = SkeletonLayout("cat", ("spine_base", "tail"), (-1, 0), (1, 1), (), (("all", (0, 1)),))
+    with pytest.raises(ConfigError, match="layout kinect_v2 does not give the joint tail of layout cat"):
+        extract_poses(NTURGBD(root), tmp_path / "poses", layout=cat)
+    assert not (tmp_path / "poses").exists()
+
+
+def test_people_are_found_as_the_data_set_says_unless_told_otherwise(root, tmp_path):
+    data = NTURGBD(root)
+    data.cleaning = replace(data.cleaning, max_gap=3)
+    extract_poses(data, tmp_path / "own")
+    extract_poses(data, tmp_path / "other", cleaning=CleaningConfig(max_gap=5))
+    for folder, gap in (("own", 3), ("other", 5)):
+        with PoseCache(tmp_path / folder) as cache:
+            assert cache.options.options["cleaning"]["max_gap"] == gap
+    with pytest.raises(CacheError, match=r"cleaning\.max_gap: found 3, expected 10"):
+        extract_poses(NTURGBD(root), tmp_path / "own")
+
+
 def test_a_skeleton_without_pixels_has_nan_pixels(root, tmp_path):
     data = NTURGBD(root)
 
     class WithoutPixels:
-        name, records = data.name, data.records[:1]
+        name, records, cleaning = data.name, data.records[:1], data.cleaning
 
         def load_skeleton(self, record):
             sequence = skeleton(15, 1, 0)
