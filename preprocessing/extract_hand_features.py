@@ -1,4 +1,4 @@
-"""Writes the hand-feature cache of an NTU RGB+D data root: crops around the hands through an image network, float16.
+"""Writes the hand-feature cache of a data set with videos: crops around the hands through an image network, float16.
 
     python preprocessing/extract_hand_features.py --data-root /data/ntu --poses /data/cache/poses --cache /data/cache/hands
 
@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+from keras_actrec.datasets.catalogue import DATASETS, open_dataset
 from keras_actrec.errors import ActrecError
 from keras_actrec.extraction.script import add_run_arguments, run_options
 
@@ -21,7 +22,8 @@ from keras_actrec.extraction.script import add_run_arguments, run_options
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data-root", type=Path, required=True, help="folder with *.skeleton and *_rgb.avi files, in any subfolders")
+    add("--dataset", choices=DATASETS, default="ntu_rgbd", help="which (default: %(default)s)")
+    add("--data-root", type=Path, required=True, help="folder of the data set; of your own: the CSV file")
     add("--poses", type=Path, required=True, help="folder of the pose cache")
     add("--cache", type=Path, required=True, help="folder of the hand-feature cache")
 
@@ -44,12 +46,11 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # After the arguments: TensorFlow takes seconds to load, --help should not.
     from keras_actrec.backbones.sensors import SensorConfig
-    from keras_actrec.datasets.ntu import NTURGBD
     from keras_actrec.extraction.hand_features import extract_hand_features
 
     try:
         report = extract_hand_features(
-            NTURGBD(args.data_root),
+            open_dataset(args.dataset, args.data_root, video=True),
             args.poses,
             args.cache,
             sensor=SensorConfig(args.sensor, args.sensor_weights, args.image_size, args.dtype, args.sensor_seed),

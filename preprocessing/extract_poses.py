@@ -1,6 +1,7 @@
-"""Writes the pose cache of an NTU RGB+D data root: cleaned joints, and the K test sub-sequences of every clip.
+"""Writes the pose cache of a data set: cleaned joints, and the K test sub-sequences of every clip.
 
     python preprocessing/extract_poses.py --data-root /data/ntu --cache /data/cache/poses --workers 8
+    python preprocessing/extract_poses.py --dataset sbu --data-root /data/sbu --cache /data/cache/sbu
 
 Stop it whenever you like: the same command goes on with what is missing, and adds clips that are new in the data root.
 """
@@ -11,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_actrec.datasets.ntu import NTURGBD
+from keras_actrec.datasets.catalogue import DATASETS, open_dataset
 from keras_actrec.errors import ActrecError
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.extraction.script import add_run_arguments, run_options
@@ -22,7 +23,8 @@ from keras_actrec.skeletons.sampling import SamplingConfig
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data-root", type=Path, required=True, help="folder with the *.skeleton files, in any subfolders")
+    add("--dataset", choices=DATASETS, default="ntu_rgbd", help="which (default: %(default)s)")
+    add("--data-root", type=Path, required=True, help="folder of the data set; of your own: the CSV file")
     add("--cache", type=Path, required=True, help="folder of the pose cache")
     add(
         "--modality", choices=("both", "skeleton"), default="both", help="clips need a video too, or not (default: %(default)s)"
@@ -46,7 +48,7 @@ def main() -> int:
     args = arguments()
     try:
         report = extract_poses(
-            NTURGBD(args.data_root, modality=args.modality),
+            open_dataset(args.dataset, args.data_root, video=args.modality == "both"),
             args.cache,
             tensor=PoseTensorConfig(order=args.order, order_seed=args.order_seed, center=args.center),
             sampling=SamplingConfig(args.frames, args.sampling, args.subsequences, args.sampling_seed),

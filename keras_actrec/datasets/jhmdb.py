@@ -136,6 +136,7 @@ class JHMDB:
             used.
     """
 
+    metrics = ("accuracy",)
     cleaning = CleaningConfig(find_people=False)
 
     def __init__(self, root: str | Path, *, subset: bool = False, modality: str = "both"):

@@ -122,6 +122,7 @@ class MSRDailyActivity:
     """
 
     name = "msr_daily"
+    metrics = ("accuracy",)
     class_names = CLASSES
     cleaning = CleaningConfig()
 

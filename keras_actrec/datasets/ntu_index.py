@@ -162,6 +162,7 @@ class NTUDataset:
 
     name: ClassVar[str]
     edition: ClassVar[NTUEdition]
+    metrics = ("accuracy",)
     cleaning = CleaningConfig()
 
     def __init__(self, root: str | Path, *, class_names: Sequence[str] | None = None, modality: str = "both"):

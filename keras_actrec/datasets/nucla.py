@@ -84,6 +84,7 @@ class NorthwesternUCLA:
     """
 
     name = "nucla"
+    metrics = ("accuracy",)
 
     def __init__(self, root: str | Path):
         self.root = Path(root)

@@ -68,6 +68,8 @@ class OwnDataset:
             message names its line); or no clip can be used.
     """
 
+    metrics = ("accuracy",)
+
     def __init__(
         self,
         csv: str | Path,

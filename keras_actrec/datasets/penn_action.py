@@ -73,6 +73,7 @@ class PennAction:
     """
 
     name = "penn_action"
+    metrics = ("accuracy",)
 
     def __init__(self, root: str | Path):
         self.root = Path(root)

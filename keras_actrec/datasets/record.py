@@ -63,6 +63,8 @@ class ActionDataset(Protocol):
     Attributes:
         name: as in result files, e.g. "sbu".
         class_names: by label.
+        metrics: what is reported of this data set, the one that papers compare first: names in result files.
+        root: its folder.
         records: the clips that can be used, sorted by id.
         left_out: the clips that cannot, and why.
         cleaning: how its skeletons are cleaned unless an experiment says otherwise.
@@ -70,6 +72,8 @@ class ActionDataset(Protocol):
 
     name: str
     class_names: Sequence[str]
+    metrics: tuple[str, ...] = ("accuracy",)
+    root: Path
     records: Sequence[ClipRecord]
     left_out: Sequence[LeftOut]
     cleaning: CleaningConfig

@@ -79,6 +79,7 @@ class SBUKinect:
     """
 
     name = "sbu"
+    metrics = ("accuracy",)
 
     def __init__(self, root: str | Path):
         self.root = Path(root)

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -28,7 +25,6 @@ from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from tests.skeletons.bodies import person
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MISSING = "S001C002P005R002A008"  # First name of the published list.
 
 
@@ -284,24 +280,3 @@ def test_real_folder(actrec_data):
     assert len(dataset.records) == 5
     assert [clip.clip_id for clip in dataset.left_out] == ["S004C002P003R001A055"]
     assert dataset.load_skeleton(dataset.records[0]).length == 103
-
-
-# The script -------------------------------------------------------------------------------------------------------------------
-
-
-def run(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(REPOSITORY / "preprocessing" / "check_ntu.py"), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}  # Also where the package is not installed
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-
-def test_script_prints_counts_and_reasons(tmp_path):
-    result = run(touch(tmp_path, *pair("S001C001P001R001A001"), f"{MISSING}.skeleton"))
-    assert result.returncode == 0, result.stderr
-    assert ["all", "all", "2", "1", "1", "56880", "56578"] in [line.split() for line in result.stdout.splitlines()]
-    assert "left out: 1 clips, listed by" in result.stdout
-
-
-def test_script_names_the_fault(tmp_path):
-    result = run(tmp_path / "nothing")
-    assert result.returncode == 1 and "is no folder" in result.stderr and "Traceback" not in result.stderr
