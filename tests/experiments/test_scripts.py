@@ -137,7 +137,7 @@ def test_every_argument_arrives(monkeypatch):
     [
         ("preprocessing/extract_poses.py", "--data-root", "{empty}", "--cache", "{out}/poses"),
         ("preprocessing/extract_hand_features.py", "--data-root", "{empty}", "--poses", "{out}/p", "--cache", "{out}/h"),
-        ("preprocessing/check_ntu.py", "{empty}"),
+        ("preprocessing/check_dataset.py", "{empty}"),
         ("preprocessing/verify_cache.py", "{empty}"),
         ("benchmarks/extraction.py", "--data-root", "{empty}"),
     ],
