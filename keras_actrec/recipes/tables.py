@@ -127,7 +127,15 @@ def _check_same(file: Path, dataset: ActionDataset, experiment: Experiment, prot
             fix="delete it, or run without --resume",
         ) from error  # fmt: skip
     expected = json.loads(json.dumps(expected))  # tuples become lists, as in the file
-    check_same_run({name: recorded.get(name) for name in expected}, expected, file)
+    check_same_run(_flat({name: recorded.get(name) for name in expected}), _flat(expected), file)
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """{"tensor": {"order": …}} as {"tensor.order": …}, so that an error names what differs and nothing else."""
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def repeat_command(script: str, folders: Mapping[str, Path | None]) -> str:
@@ -182,7 +190,7 @@ def write_table(path: Path, title: str, rows: Sequence[TableRow], *, command: st
     shown = frame[["row", "method", "dataset", "protocol", "metric"]].assign(**{"mean ± std in %": found})
     shown[["test clips", "seeds"]] = frame[["clips", "seeds"]]
     papers = dict.fromkeys(name for row in rows for name in row.paper)
-    shown[list(papers)] = frame[list(papers)]
+    shown = shown.join(frame[list(papers)])
     text = f"# {title}\n\n{markdown_table(shown)}\n\nMean and standard deviation (n - 1) over seeds. Repeat: `{command}`\n"
     with whole_file(path.with_name(f"{path.name}.md")) as part:
         part.write_text(text, encoding="utf-8")

@@ -136,7 +136,8 @@ def run_transfer(
     Raises:
         ActrecError: see `run_seeds`.
     """
-    paper = {PAPER_COLUMN: PAPER_ACCURACY.get((source.name, target.name))}
+    known = PAPER_ACCURACY.get((source.name, target.name))
+    paper = {} if known is None else {PAPER_COLUMN: known}
     rows = [
         TableRow("source", f"{source.name} from random weights", {}),
         TableRow("without", f"{target.name} from random weights", {}),
@@ -155,6 +156,6 @@ def run_transfer(
             runs = [replace(run, initial=at_seed(experiments.source, run.seed).workdir) for run in runs]
         measured = run_seeds(dataset, runs, folds, metric=dataset.metrics[0], command=command)
         rows[index] = replace(rows[index], measured=measured, note="")
-        title = f"Transfer from {source.name} to {target.name}, pose only, {len(seeds)} seeds"
+        title = f"Transfer from {source.name} to {target.name}, pose only"
         text = write_table(workdir / "transfer", title, rows, command=command)
     return rows, text
