@@ -95,7 +95,8 @@ def main() -> int:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from keras_actrec.recipes.ablations import open_for_table, run_ablations
-    from keras_actrec.recipes.tables import repeat_command, summary_rows, task_of
+    from keras_actrec.recipes.pose import task_of
+    from keras_actrec.recipes.tables import repeat_command, summary_rows
     from keras_actrec.training.summary import add_to_summary
 
     folders = {"DATA_ROOT": args.data_root, "WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}

@@ -52,9 +52,11 @@ def arguments() -> argparse.Namespace:
 
 def experiment_from(args: argparse.Namespace):
     """Arguments over the defaults of the paper, or of the synthetic data set."""
-    from keras_actrec.recipes.two_stream import TwoStreamExperiment, embedded_default, with_seed
+    from keras_actrec.recipes.experiment import with_seed
+    from keras_actrec.recipes.two_stream import TwoStreamExperiment, embedded_default
 
-    base = embedded_default(args.workdir) if args.data_root is None else TwoStreamExperiment(args.workdir, args.data_root)
+    paper = TwoStreamExperiment(args.workdir, data_root=args.data_root)
+    base = embedded_default(args.workdir) if args.data_root is None else paper
 
     def changed(config, **values):
         return replace(config, **{name: value for name, value in values.items() if value is not None})

@@ -42,7 +42,8 @@ def main() -> int:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from keras_actrec.datasets.catalogue import open_dataset
-    from keras_actrec.recipes.tables import repeat_command, summary_rows, task_of
+    from keras_actrec.recipes.pose import task_of
+    from keras_actrec.recipes.tables import repeat_command, summary_rows
     from keras_actrec.recipes.transfer import run_transfer, transfer_experiments
     from keras_actrec.training.summary import add_to_summary
 

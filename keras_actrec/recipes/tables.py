@@ -17,7 +17,7 @@ from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.files import whole_file
 from keras_actrec.recipes.experiment import AnyExperiment, Experiment, with_seed
-from keras_actrec.recipes.pose import TASKS, PoseTask, run_folds
+from keras_actrec.recipes.pose import run_folds
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
 from keras_actrec.training.checkpoints import check_same_run
 from keras_actrec.training.summary import COLUMNS, INPUTS, summarise
@@ -47,16 +47,6 @@ class TableRow:
 
 
 # Runs -------------------------------------------------------------------------------------------------------------------------
-
-
-def task_of(name: str, dataset: ActionDataset) -> PoseTask:
-    """How the poses of a data set are used: `TASKS`, or for data of one's own the first protocol, in body sizes.
-
-    Args:
-        name: name in `keras_actrec.datasets.catalogue`.
-        dataset: the data set, opened.
-    """
-    return TASKS.get(name) or PoseTask(tuple(dataset.protocols())[:1], scale="body", holdout_unit="clip")
 
 
 def at_seed(experiment: AnyExperiment, seed: int) -> AnyExperiment:

@@ -105,7 +105,7 @@ def test_no_arguments_give_the_embedded_default(monkeypatch):
 
 def test_a_data_root_gives_the_settings_of_the_paper(monkeypatch):
     made = experiment(monkeypatch, "--data-root", "ntu")
-    assert made == TwoStreamExperiment(Path("runs/ntu_pose_rgb"), Path("ntu"))
+    assert made == TwoStreamExperiment(Path("runs/ntu_pose_rgb"), data_root=Path("ntu"))
     # Paper, section 5: crops of 50 pixels, 5 % held out; section 4: Inception V3, Adam with 1e-4, batches of 64.
     assert (made.crop_size, made.holdout, made.sensor.name, made.sensor.image_size) == (50, 0.05, "inception_v3", 299)
     for stage in (made.pose_stage, made.rgb_stage):

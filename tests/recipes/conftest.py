@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_actrec.recipes.two_stream import TwoStreamExperiment, TwoStreamResult, run_two_stream
+from keras_actrec.recipes.experiment import ExperimentResult
+from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
 from tests.recipes.tiny import tiny_experiment, write_roots
 
 
@@ -16,7 +17,7 @@ class TinyRun:
     """The experiment, its result, the data root that it read, and the same one without faults."""
 
     experiment: TwoStreamExperiment
-    result: TwoStreamResult
+    result: ExperimentResult
     root: Path
     whole_root: Path
 

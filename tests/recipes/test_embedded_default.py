@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from keras_actrec.recipes.two_stream import TwoStreamResult, embedded_default, run_two_stream, with_seed
+from keras_actrec.recipes.experiment import ExperimentResult, with_seed
+from keras_actrec.recipes.two_stream import embedded_default, run_two_stream
 
 SEEDS = (0, 1, 2)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> dict[int, TwoStreamResult]:
+def results(tmp_path_factory) -> dict[int, ExperimentResult]:
     """Seed → result, on one data set. Random sensor weights, so that it is the same with and without a network."""
     place = tmp_path_factory.mktemp("embedded_default")
     found = {}

@@ -13,8 +13,8 @@ from keras_actrec.datasets.sbu import SBUKinect
 from keras_actrec.errors import ConfigError
 from keras_actrec.recipes import tables
 from keras_actrec.recipes.experiment import Experiment
-from keras_actrec.recipes.pose import TASKS
-from keras_actrec.recipes.tables import TableRow, at_seed, repeat_command, run_seeds, summary_rows, task_of, write_table
+from keras_actrec.recipes.pose import TASKS, task_of
+from keras_actrec.recipes.tables import TableRow, at_seed, repeat_command, run_seeds, summary_rows, write_table
 from keras_actrec.training.summary import COLUMNS, summarise
 from tests.recipes.small_data import runs_without_training, write_sbu
 

@@ -18,8 +18,9 @@ from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.cache.verify import verify_cache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, WeightsError
 from keras_actrec.export import read_description
+from keras_actrec.recipes.experiment import prepare_source
 from keras_actrec.recipes.prediction import predict_clip
-from keras_actrec.recipes.two_stream import TwoStreamExperiment, _extract, _open_dataset, run_two_stream
+from keras_actrec.recipes.two_stream import TwoStreamExperiment, _open_dataset, run_two_stream
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.training.evaluation import load_scores
 from tests.recipes.tiny import (
@@ -342,7 +343,7 @@ def test_mended_clips_are_tried_again_when_asked(tiny_run, tmp_path):
     caches = shutil.copytree(tiny_run.experiment.caches, tmp_path / "cache")
     mended = replace(tiny_run.experiment, data_root=tiny_run.whole_root, cache_dir=caches)
     again = replace(mended, retry_left_out=True)
-    kept, left_out = _extract(_open_dataset(mended), mended)
+    kept, left_out = prepare_source(_open_dataset(mended), mended)
     assert left_out and len(kept.clip_ids) < len(TRAINED) + len(TESTED) + len(FAULTS)
-    everything, left_out = _extract(_open_dataset(again), again)
+    everything, left_out = prepare_source(_open_dataset(again), again)
     assert not left_out and len(everything.clip_ids) == len(TRAINED) + len(TESTED) + len(FAULTS)

@@ -1,0 +1,145 @@
+"""The pose stream on its own, on any data set, over all folds of a protocol."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from keras_actrec.datasets.record import ActionDataset
+from keras_actrec.errors import ConfigError
+from keras_actrec.files import whole_file
+from keras_actrec.recipes.experiment import Experiment, run_experiment
+from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
+from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
+from keras_actrec.training.config import StageConfig
+
+log = logging.getLogger(__name__)
+
+PAPER, TUNED = "paper", "tuned"
+SETTINGS = (PAPER, TUNED)
+
+
+@dataclass(frozen=True)
+class PoseTask:
+    """How a data set is used for poses alone.
+
+    Attributes:
+        protocols: the protocols of its usual measurement; more than one are folds whose accuracies are averaged.
+        people: most people in a clip that matter.
+        layout: joint layout that clips are retargeted to; None keeps the data set's own. Needed where it has no spine.
+        scale: "body" for poses in pixels or in no known unit.
+        holdout_unit: what is held out together, so that validation says something about new people.
+    """
+
+    protocols: tuple[str, ...]
+    people: int = 2
+    layout: str | None = None
+    scale: str = "none"
+    holdout_unit: str = "subject"
+
+
+TASKS: Mapping[str, PoseTask] = MappingProxyType({
+    "ntu_rgbd": PoseTask(("cross_subject",)),
+    "ntu_rgbd_120": PoseTask(("cross_subject",)),
+    "synthetic_ntu": PoseTask(("cross_subject",)),
+    "msr_daily": PoseTask(("cross_subject",)),
+    "sbu": PoseTask(tuple(f"fold{k}" for k in range(1, 6)), holdout_unit="setup"),
+    "nucla": PoseTask(("view3",), people=1),
+    "smarthome": PoseTask(("cross_subject",), people=1, layout="jhmdb_15", scale="body"),
+    "jhmdb": PoseTask(tuple(f"split{k}" for k in range(1, 4)), people=1, scale="body", holdout_unit="clip"),
+    "sub_jhmdb": PoseTask(tuple(f"split{k}" for k in range(1, 4)), people=1, scale="body", holdout_unit="clip"),
+    "penn_action": PoseTask(("official",), people=1, layout="jhmdb_15", scale="body", holdout_unit="clip"),
+})  # fmt: skip
+"""Data set name → how its poses are used. Data of one's own: see `PoseTask`."""
+
+
+def task_of(name: str, dataset: ActionDataset) -> PoseTask:
+    """How the poses of a data set are used: `TASKS`, or for data of one's own the first protocol, in body sizes.
+
+    Args:
+        name: name in `keras_actrec.datasets.catalogue`.
+        dataset: the data set, opened.
+    """
+    return TASKS.get(name) or PoseTask(tuple(dataset.protocols())[:1], scale="body", holdout_unit="clip")
+
+
+def pose_experiment(task: PoseTask, settings: str, workdir: Path, *, seed: int = 0) -> Experiment:
+    """The experiment behind the two settings of the pose scripts.
+
+    paper: the network and training of the paper (section 4) without augmentation, everything in metres as it is, unless the
+        data have no metres. The paper's two people in every tensor.
+    tuned: temporal pose network, augmentation, one tensor column per person that exists, body size divided out, cosine
+        schedule to the last epoch. Chosen on held-out training clips, see docs/results.md.
+
+    Raises:
+        ConfigError: unknown settings.
+    """
+    if settings not in SETTINGS:
+        raise ConfigError("unknown settings", found=repr(settings), expected=" or ".join(SETTINGS))
+    common = {"workdir": workdir, "protocol": task.protocols[0], "layout": task.layout, "seed": seed, "settings": settings}
+    if settings == PAPER:
+        return Experiment(
+            **common,
+            preset="table6_a",
+            tensor=PoseTensorConfig(scale=task.scale),
+            augmentation=NO_AUGMENTATION,
+            pose_stage=StageConfig(name="pose", seed=seed, checkpoint_seconds=60),
+            strategy="none",
+        )
+    return Experiment(
+        **common,
+        preset="pose_res_tcn",
+        tensor=PoseTensorConfig(order="no_repeats", people=task.people, scale="body"),
+        augmentation=AugmentationConfig(),
+        pose_stage=StageConfig(
+            name="pose", learning_rate=1e-3, epochs=150, batch_size=32, seed=seed, checkpoint_seconds=60,
+            schedule="cosine", warmup_epochs=5, weight_decay=1e-4, label_smoothing=0.1, keep="last",
+        ),
+        holdout_unit=task.holdout_unit,
+        strategy="none",
+    )  # fmt: skip
+
+
+def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str]) -> dict[str, object]:
+    """Runs one protocol after the other on shared caches and averages what they found.
+
+    Files below `workdir`: metrics.json (mean over folds of every metric), and a folder with the files of `run_experiment` for
+    each protocol, where there are more than one.
+
+    Returns:
+        The content of metrics.json. Its "folds" hold the accuracies one by one.
+
+    Raises:
+        ActrecError: see `run_experiment`.
+    """
+    experiment = replace(experiment, cache_dir=experiment.caches)
+    if len(protocols) == 1:
+        return dict(run_experiment(dataset, replace(experiment, protocol=protocols[0])).metrics)
+    folds = [
+        run_experiment(dataset, replace(experiment, protocol=name, workdir=experiment.workdir / name)).metrics
+        for name in protocols
+    ]
+    first = folds[0]
+    means = {
+        metric: {stream: float(np.mean([fold[metric][stream] for fold in folds])) for stream in first[metric]}
+        for metric in ("accuracy", "mean_class_accuracy", "macro_f1")
+    }
+    shared = ("dataset", "model", "preset", "seed", "weights", "subsequences_per_clip", "command", "versions", "configuration")
+    metrics = {
+        **{name: first[name] for name in shared},
+        "protocol": f"{len(folds)}-fold",
+        "clips": {"test": sum(fold["clips"]["test"] for fold in folds), "left_out": first["clips"]["left_out"]},
+        **means,
+        "folds": {name: {"accuracy": f["accuracy"], "clips": f["clips"]} for name, f in zip(protocols, folds, strict=True)},
+        "seconds": round(sum(fold["seconds"] for fold in folds), 1),
+    }
+    experiment.workdir.mkdir(parents=True, exist_ok=True)
+    with whole_file(experiment.workdir / "metrics.json") as part:
+        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return metrics

@@ -1,0 +1,96 @@
+"""What a run leaves behind: metrics, scores, pictures, and the exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+
+from keras_actrec.cache.schema import load_index
+from keras_actrec.datasets.record import ActionDataset, LeftOut
+from keras_actrec.export import export_saved_model
+from keras_actrec.training.evaluation import Evaluation, save_scores
+from keras_actrec.training.results import RunDescription, write_metrics
+from keras_actrec.training.stages import StageHistory
+from keras_actrec.visualize.plots import confusion_matrix_png, curves_png
+
+if TYPE_CHECKING:
+    from keras_actrec.recipes.experiment import Experiment
+
+Parts = Mapping[str, tuple[str, ...]]
+"""Clip ids of "train", "validation" and "test"."""
+
+
+def write_report(
+    dataset: ActionDataset,
+    experiment: Experiment,
+    model: keras.Model,
+    evaluation: Evaluation,
+    parts: Parts,
+    left_out: tuple[LeftOut, ...],
+    histories: list[StageHistory],
+    *,
+    seconds: float,
+    extra: Mapping[str, object],
+) -> tuple[dict[str, object], Path]:
+    """Writes the result files of a run below its working directory.
+
+    Returns:
+        The content of metrics.json, and the directory of the exported model.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    workdir = experiment.workdir
+    sensor = _sensor_description(experiment)
+    run = RunDescription(
+        dataset=dataset.name,
+        protocol=experiment.protocol,
+        model="sta_hands",
+        preset=experiment.settings or experiment.preset,
+        seed=experiment.seed,
+        clips={name: len(ids) for name, ids in parts.items()},
+        weights=sensor,
+    )
+    stages = [
+        {"name": history.weights.parent.name, "epochs": len(history.epochs), "best_epoch": history.best_epoch}
+        for history in histories
+    ]
+    configuration = {
+        "model_preset": experiment.preset,
+        "layout": experiment.joint_layout(dataset).name,
+        **{name: asdict(getattr(experiment, name)) for name in ("tensor", "sampling", "augmentation")},
+        **{f"{name}_stage": getattr(experiment, f"{name}_stage").as_json() for name in ("pose", "rgb")},
+        "holdout": experiment.holdout,
+        "holdout_unit": experiment.holdout_unit,
+    }
+    extra = {"stages": stages, "seconds": round(seconds, 1), "configuration": configuration, **extra}
+    metrics = write_metrics(workdir / "metrics.json", run, evaluation, dataset.class_names, left_out, extra=extra)
+    save_scores(workdir / "scores.npz", evaluation)
+    for stream in evaluation.scores:
+        confusion_matrix_png(evaluation.confusion_matrix(stream), dataset.class_names, workdir / f"confusion_{stream}.png")
+    curves_png({history.weights.parent.name: history.csv for history in histories}, workdir / "curves.png")
+    cleaning = dataset.cleaning if experiment.cleaning is None else experiment.cleaning
+    export = export_saved_model(
+        model,
+        workdir / "export",
+        class_names=dataset.class_names,
+        layout=experiment.joint_layout(dataset),
+        tensor=experiment.tensor,
+        sampling=experiment.sampling,
+        sensor=sensor,
+        crop_size=experiment.crop_size,
+        cleaning=asdict(cleaning),
+    )
+    return metrics, export
+
+
+def _sensor_description(experiment: Experiment) -> dict[str, object]:
+    """The image network, with the checksum of the weights that the cached features were made with."""
+    if not experiment.uses_video:
+        return {}
+    options = load_index(experiment.caches / "hand_features").options
+    return {**asdict(experiment.sensor), "weights_checksum": options.weights_checksum}
