@@ -96,8 +96,9 @@ def _weights(joint: str, source: SkeletonLayout, pending: tuple[str, ...]) -> np
 def retarget(sequence: SkeletonSequence, layout: SkeletonLayout) -> SkeletonSequence:
     """Maps the bodies of a clip to another layout: joints and pixels by `retarget_map`.
 
-    A derived joint is NaN where one of the joints behind it is NaN; its tracking is that of the least tracked one, and at
-    most 1 (inferred). A body that is absent stays absent, marked by NaN or by zeros as in the source.
+    Where a joint behind a derived one is NaN, the mean is that of the others (annotators leave out hidden hips, and a middle of
+    the hips next to the body beats none); it is NaN where none of them is known. The tracking of a derived joint is that of
+    the least tracked one behind it, and at most 1 (inferred). A body that is absent stays absent, marked by NaN or by zeros as in the source.
 
     Args:
         sequence: T frames, P bodies of any layout.
@@ -123,11 +124,12 @@ def retarget(sequence: SkeletonSequence, layout: SkeletonLayout) -> SkeletonSequ
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(J_target, J_source) times (T, P, J_source, C); a NaN counts only where it has weight (0 · NaN would be NaN)."""
+    """(J_target, J_source) times (T, P, J_source, C): the mean over those sources that are known; NaN where none of them is."""
     unknown = np.isnan(values)
     means = weights @ np.where(unknown, np.float32(0), values)
     if unknown.any():
-        means[(weights @ unknown.astype(np.float32)) > 0] = np.nan
+        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is wanted
+            means /= weights @ (~unknown).astype(np.float32)
     return means
 
 

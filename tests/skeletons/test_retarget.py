@@ -155,16 +155,22 @@ def test_the_own_layout_is_the_identity(layout):
     np.testing.assert_array_equal(retarget_map(layout, layout), np.eye(len(layout)))
 
 
-def test_nan_reaches_what_is_derived_from_it_and_nothing_else():
+def test_a_derived_joint_is_the_mean_of_the_known_ones_behind_it():
+    """spine_mid of COCO is the mean of two hips and two shoulders: without the left hip that of the other three."""
     sequence = clip(COCO_17)
-    sequence.joints[1, 0, COCO_17.index("hip_left")] = nan
-    sequence.joints[2, 1, COCO_17.index("ear_left"), 0] = nan
-    found = np.isnan(retarget(sequence, KINECT_V2).joints)
-    expected = np.zeros_like(found)
-    for joint in ("hip_left", "spine_base", "spine_mid"):
-        expected[1, 0, KINECT_V2.index(joint)] = True
-    expected[2, 1, KINECT_V2.index("head"), 0] = True
-    np.testing.assert_array_equal(found, expected)
+    joints = sequence.joints
+    left, right, *shoulders = (COCO_17.index(f"{joint}_{side}") for joint in ("hip", "shoulder") for side in ("left", "right"))
+    joints[1, 0, left] = nan
+    joints[2, 1, [left, right]] = nan
+    found = retarget(sequence, KINECT_V2).joints
+    spine_base, spine_mid = KINECT_V2.index("spine_base"), KINECT_V2.index("spine_mid")
+    np.testing.assert_array_equal(found[1, 0, spine_base], joints[1, 0, right])
+    np.testing.assert_allclose(found[1, 0, spine_mid], joints[1, 0, [right, *shoulders]].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found[2, 1, spine_mid], joints[2, 1, shoulders].mean(axis=0), rtol=1e-6)
+    unknown = np.zeros(found.shape[:3], bool)
+    unknown[1, 0, KINECT_V2.index("hip_left")] = True
+    unknown[2, 1, [KINECT_V2.index("hip_left"), KINECT_V2.index("hip_right"), spine_base]] = True
+    np.testing.assert_array_equal(np.isnan(found), np.repeat(unknown[..., None], 3, axis=3))
 
 
 @every_pair
