@@ -96,9 +96,10 @@ def _weights(joint: str, source: SkeletonLayout, pending: tuple[str, ...]) -> np
 def retarget(sequence: SkeletonSequence, layout: SkeletonLayout) -> SkeletonSequence:
     """Maps the bodies of a clip to another layout: joints and pixels by `retarget_map`.
 
-    Where a joint behind a derived one is NaN, the mean is that of the others (annotators leave out hidden hips, and a middle of
-    the hips next to the body beats none); it is NaN where none of them is known. The tracking of a derived joint is that of
-    the least tracked one behind it, and at most 1 (inferred). A body that is absent stays absent, marked by NaN or by zeros as in the source.
+    Where a joint behind a derived one is NaN, the mean is that of the others (annotators leave out hidden hips, and a middle
+    near the other hip is better than none); it is NaN where none of them is known. The tracking of a derived joint is that
+    of the least tracked one behind it, and at most 1 (inferred). A body that is absent stays absent, marked by NaN or by
+    zeros as in the source.
 
     Args:
         sequence: T frames, P bodies of any layout.
