@@ -89,7 +89,7 @@ def pose_experiment(task: PoseTask, settings: str, workdir: Path, *, seed: int =
             preset="table6_a",
             tensor=PoseTensorConfig(scale=task.scale),
             augmentation=NO_AUGMENTATION,
-            pose_stage=StageConfig(name="pose", epochs=400, patience=40, seed=seed, checkpoint_seconds=60),
+            pose_stage=StageConfig(name="pose", epochs=150, patience=15, seed=seed, checkpoint_seconds=60),
             strategy="none",
         )
     return Experiment(
