@@ -30,12 +30,14 @@ DATASETS: Mapping[str, Callable[[Path, bool], ActionDataset]] = MappingProxyType
     "sbu": lambda root, video: SBUKinect(root),
     "nucla": lambda root, video: NorthwesternUCLA(root),
     "smarthome": lambda root, video: ToyotaSmarthome(root, modality=_modality(video)),
+    "smarthome_cross_view": lambda root, video: ToyotaSmarthome(root, classes="cross_view", modality=_modality(video)),
     "jhmdb": lambda root, video: JHMDB(root, modality=_modality(video)),
     "sub_jhmdb": lambda root, video: JHMDB(root, subset=True, modality=_modality(video)),
     "penn_action": lambda root, video: PennAction(root),
     "own": lambda root, video: OwnDataset(root),
 })  # fmt: skip
-"""`ActionDataset.name` → (root, whether clips need a video) → data set. The data set "own" is named after its CSV."""
+"""`ActionDataset.name` → (root, whether clips need a video) → data set. Two differ: "own" is named after its CSV, and
+"smarthome_cross_view" is "smarthome" with the classes and protocols of its cross-view measurement."""
 
 
 def open_dataset(name: str, root: str | Path, *, video: bool) -> ActionDataset:

@@ -52,6 +52,7 @@ TASKS: Mapping[str, PoseTask] = MappingProxyType({
     "sbu": PoseTask(tuple(f"fold{k}" for k in range(1, 6)), holdout_unit="setup"),
     "nucla": PoseTask(("view3",), people=1),
     "smarthome": PoseTask(("cross_subject",), people=1, layout="jhmdb_15", scale="body"),
+    "smarthome_cross_view": PoseTask(("cross_view2",), people=1, layout="jhmdb_15", scale="body"),
     "jhmdb": PoseTask(tuple(f"split{k}" for k in range(1, 4)), people=1, scale="body", holdout_unit="clip"),
     "sub_jhmdb": PoseTask(tuple(f"split{k}" for k in range(1, 4)), people=1, scale="body", holdout_unit="clip"),
     "penn_action": PoseTask(("official",), people=1, layout="jhmdb_15", scale="body", holdout_unit="clip"),

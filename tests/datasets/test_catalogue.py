@@ -49,7 +49,7 @@ def write_msr_daily(root: Path) -> Path:
 
 
 def write_smarthome(root: Path) -> Path:
-    video, skeletons = test_smarthome.pair(test_smarthome.NAME)
+    video, skeletons = test_smarthome.pair("Walk_p03_r00_v02_c06")  # an activity of all protocols
     test_smarthome.touch(root, video, skeletons)
     test_smarthome.write(root / skeletons, [[test_smarthome.person()]] * 2)
     return root
@@ -70,6 +70,7 @@ ROOTS: dict[str, Callable[[Path], Path]] = {
     "sbu": written(test_sbu.write_clip),
     "nucla": written(test_nucla.write_json),
     "smarthome": write_smarthome,
+    "smarthome_cross_view": write_smarthome,
     "jhmdb": lambda root: write_jhmdb(root, "splits"),
     "sub_jhmdb": lambda root: write_jhmdb(root, "sub_splits"),
     "penn_action": written(test_penn_action.write),
@@ -96,13 +97,13 @@ def test_every_data_set_class_has_a_name(tmp_path):
 @pytest.mark.parametrize("name", DATASETS)
 def test_interface(name, video, tmp_path):
     dataset = open_dataset(name, str(ROOTS[name](tmp_path)), video=video)
-    assert dataset.name == ("clips" if name == "own" else name)
+    assert dataset.name == {"own": "clips", "smarthome_cross_view": "smarthome"}.get(name, name)
     assert dataset.root == tmp_path
     assert all(isinstance(text, str) for text in dataset.class_names) and len(set(dataset.class_names)) == len(
         dataset.class_names
     )
     assert isinstance(dataset.cleaning, CleaningConfig)
-    assert dataset.metrics == (("mean_class_accuracy", "accuracy") if name == "smarthome" else ("accuracy",))
+    assert dataset.metrics == (("mean_class_accuracy", "accuracy") if name.startswith("smarthome") else ("accuracy",))
     ids = [record.clip_id for record in dataset.records]
     assert ids and ids == sorted(set(ids))
     assert all(isinstance(record, ClipRecord) and 0 <= record.label < len(dataset.class_names) for record in dataset.records)
@@ -128,7 +129,7 @@ def test_members_have_the_signatures_of_the_interface(name, tmp_path):
         assert hasattr(dataset, attribute), attribute
 
 
-@pytest.mark.parametrize("name", ["ntu_rgbd", "ntu_rgbd_120", "smarthome", "jhmdb", "sub_jhmdb"])
+@pytest.mark.parametrize("name", ["ntu_rgbd", "ntu_rgbd_120", "smarthome", "smarthome_cross_view", "jhmdb", "sub_jhmdb"])
 def test_video_decides_whether_clips_without_one_are_left_out(name, tmp_path):
     root = ROOTS[name](tmp_path)
     with_video = {record.clip_id for record in open_dataset(name, root, video=True).records}
@@ -139,6 +140,13 @@ def test_video_decides_whether_clips_without_one_are_left_out(name, tmp_path):
     assert {record.clip_id for record in open_dataset(name, root, video=False).records} == with_video
     with pytest.raises(DatasetError, match=r'no video.*modality="skeleton"'):
         open_dataset(name, root, video=True)
+
+
+def test_the_cross_view_measurement_of_smarthome_has_protocols_and_classes_of_its_own(tmp_path):
+    root = write_smarthome(tmp_path)
+    subjects, views = (open_dataset(name, root, video=False) for name in ("smarthome", "smarthome_cross_view"))
+    assert (len(subjects.class_names), len(views.class_names)) == (31, 19)  # as published
+    assert (list(subjects.protocols()), list(views.protocols())) == (["cross_subject"], ["cross_view1", "cross_view2"])
 
 
 def test_unknown_name(tmp_path):
