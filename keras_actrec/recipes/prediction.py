@@ -22,6 +22,10 @@ from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
 from keras_actrec.visualize.attention import ClipAttention, annotate_clip, clip_attention
 
+UNKNOWN_RATE = 30.0
+"""Frames per second of an explanation whose clip does not say its own: a folder of images, or a container without a rate. 30 is
+that of NTU RGB+D and of most cameras. It only decides how fast the explanation plays; the answer does not depend on it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -32,7 +36,7 @@ class Prediction:
         probabilities: float32 (classes,).
         attention: per-frame attention over hands and time.
         sequence: the cleaned skeleton, two people.
-        video: the clip's video.
+        video: the clip's video, or the folder of its images.
         crop_size: side in pixels of the squares cut around the hands.
     """
 
@@ -85,7 +89,7 @@ def predict_clip(
 
     Args:
         model: directory written by `export_saved_model`.
-        video: the RGB video.
+        video: the RGB video, or a folder with an image per frame.
         skeleton: its NTU `.skeleton` file.
         sensor_weights: weights of the image network, where those named in the export are a file that has moved.
 
@@ -121,6 +125,8 @@ def annotated_frames(prediction: Prediction) -> Iterator[np.ndarray]:
 def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     """Writes the annotated clip: a video (`.avi`, `.mp4`), or for `.png`/`.jpg` a picture of the four heaviest moments.
 
+    A video plays at the clip's own frame rate, or at `UNKNOWN_RATE` where that is not known.
+
     Raises:
         DiskFullError: no space left; no file of that name is left half-written.
         VideoError: the video does not read, or OpenCV does not write this kind of file.
@@ -128,7 +134,7 @@ def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         with VideoReader(prediction.video) as reader:
-            rate = reader.frame_rate
+            rate = reader.frame_rate or UNKNOWN_RATE
         return write_video(path, annotated_frames(prediction), rate, codec="mp4v" if path.suffix == ".mp4" else "MJPG")
     temporal = prediction.attention.temporal
     length = prediction.sequence.length

@@ -6,6 +6,7 @@ import json
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from keras_actrec.errors import DiskFullError, SkeletonFormatError, VideoError, 
 from keras_actrec.recipes.prediction import Prediction, predict_clip, write_explanation
 from keras_actrec.training.evaluation import load_scores
 from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.write import write_video
 from tests.recipes.tiny import EMPTY_SKELETON, JUNK_VIDEO, SENSOR, SHORT_VIDEO, TESTED, skeleton_file, video_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -58,6 +60,31 @@ def test_explained_as_a_video(prediction, tmp_path):
         assert (video.width, video.height) == (960, 540 + 150)  # 480×270 doubled, and the panel
         assert sum(1 for _ in video.frames()) == prediction.sequence.length
     assert [entry.name for entry in path.parent.iterdir()] == ["explained.avi"]
+
+
+def test_a_folder_of_images_is_explained_at_thirty_frames_per_second(tiny_run, prediction, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    with VideoReader(prediction.video) as video:
+        for index, frame in enumerate(video.frames()):
+            cv2.imwrite(str(folder / f"{index:06}.png"), frame)
+    with VideoReader(folder) as video:
+        assert video.frame_rate == 0  # images do not say
+    # PNG is lossless: the same pictures, so the same answer.
+    answer = predict_clip(tiny_run.result.export, folder, skeleton_file(tiny_run.root, CLIP))
+    np.testing.assert_allclose(answer.probabilities, prediction.probabilities, rtol=1e-5)
+    for name in ("explained.avi", "explained.mp4"):
+        with VideoReader(write_explanation(answer, tmp_path / name)) as video:
+            assert video.frame_rate == pytest.approx(30)
+            assert sum(1 for _ in video.frames()) == prediction.sequence.length
+
+
+def test_a_clip_that_says_its_frame_rate_is_explained_at_it(prediction, tmp_path):
+    with VideoReader(prediction.video) as video:
+        write_video(tmp_path / "slow.avi", video.frames(), 12)
+    path = write_explanation(replace(prediction, video=tmp_path / "slow.avi"), tmp_path / "explained.avi")
+    with VideoReader(path) as video:
+        assert video.frame_rate == pytest.approx(12)
 
 
 def test_explained_as_a_picture_of_four_moments(prediction, tmp_path):
