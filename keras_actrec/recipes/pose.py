@@ -107,11 +107,17 @@ def pose_experiment(task: PoseTask, settings: str, workdir: Path, *, seed: int =
     )  # fmt: skip
 
 
-def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str]) -> dict[str, object]:
+def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str], *, name: str = "") -> dict[str, object]:
     """Runs one protocol after the other on shared caches and averages what they found.
 
     Files below `workdir`: metrics.json (mean over folds of every metric), and a folder with the files of `run_experiment` for
     each protocol, where there are more than one.
+
+    Args:
+        dataset: the clips.
+        experiment: what is done with them; its own protocol does not count.
+        protocols: what is averaged.
+        name: what they are together, in result files; "" gives e.g. "5-fold". One protocol alone keeps its own.
 
     Returns:
         The content of metrics.json. Its "folds" hold the accuracies one by one.
@@ -123,8 +129,8 @@ def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequenc
     if len(protocols) == 1:
         return dict(run_experiment(dataset, replace(experiment, protocol=protocols[0])).metrics)
     folds = [
-        run_experiment(dataset, replace(experiment, protocol=name, workdir=experiment.workdir / name)).metrics
-        for name in protocols
+        run_experiment(dataset, replace(experiment, protocol=protocol, workdir=experiment.workdir / protocol)).metrics
+        for protocol in protocols
     ]
     first = folds[0]
     means = {
@@ -133,11 +139,11 @@ def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequenc
     }
     shared = ("dataset", "model", "preset", "seed", "weights", "subsequences_per_clip", "command", "versions", "configuration")
     metrics = {
-        **{name: first[name] for name in shared},
-        "protocol": f"{len(folds)}-fold",
+        **{key: first[key] for key in shared},
+        "protocol": name or f"{len(folds)}-fold",
         "clips": {"test": sum(fold["clips"]["test"] for fold in folds), "left_out": first["clips"]["left_out"]},
         **means,
-        "folds": {name: {"accuracy": f["accuracy"], "clips": f["clips"]} for name, f in zip(protocols, folds, strict=True)},
+        "folds": {key: {"accuracy": f["accuracy"], "clips": f["clips"]} for key, f in zip(protocols, folds, strict=True)},
         "seconds": round(sum(fold["seconds"] for fold in folds), 1),
     }
     experiment.workdir.mkdir(parents=True, exist_ok=True)

@@ -21,21 +21,40 @@ def pose_arguments(dataset: str, doc: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data-root", type=Path, required=True, help="folder of the data set (your own: the CSV file)")
-    add("--workdir", type=Path, default=Path(f"runs/{dataset}_pose"), help="results (default: %(default)s)")
+    add("--workdir", type=Path, help=f"results (default: runs/{dataset}_pose; with --select-by runs/{dataset}_pose_selection)")
     add("--cache-dir", type=Path, help="pose cache, which runs of the same tensors can share (default: WORKDIR/cache)")
     add("--preset", choices=("paper", "tuned"), default="tuned", help="settings (default: %(default)s)")
     add("--protocol", help="one protocol or fold (default: the usual one; all folds, averaged)")
+    add(
+        "--select-by", choices=("subject", "camera", "setup", "clip"),
+        help="compare settings without the test clips: train and score on the training clips of the protocol (of folds, the "
+        "first), split by this",
+    )  # fmt: skip
     add("--joint-order", choices=("topological", "no_repeats", "random"), help="columns of the pose tensors (Table 4)")
-    add("--no-augmentation", action="store_true", help="train on the clips as they are")
     add("--seed", type=int, default=0, help="initial weights, hold-out, order and draws (default: %(default)s)")
-    add("--epochs", type=int, help="most epochs of the training")
-    add("--learning-rate", type=float, help="of Adam")
-    add("--batch-size", type=int, help="clips per step")
-    add("--holdout", type=float, help="share of the training clips held out for early stopping")
     add("--strategy", choices=("mirrored", "none"), default="none", help="tf.distribute strategy (default: %(default)s)")
     add("--resume", action="store_true", help="go on with a training that was stopped")
     add("--retry-left-out", action="store_true", help="try clips again that were left out, once their files are mended")
-    return parser.parse_args()
+
+    train = parser.add_argument_group("training (defaults: those of the preset)").add_argument
+    train("--epochs", type=int, help="most epochs of the training")
+    train("--learning-rate", type=float, help="of Adam")
+    train("--batch-size", type=int, help="clips per step")
+    train("--weight-decay", type=float, help="decoupled, per step and unit of learning rate")
+    train("--label-smoothing", type=float, help="share of a target that all classes have in common")
+    train("--holdout", type=float, help="share of the training clips held out for early stopping")
+
+    augment = parser.add_argument_group("augmentation (defaults: that of the preset)").add_argument
+    augment("--no-augmentation", action="store_true", help="train on the clips as they are, but for what is given here")
+    augment("--rotation", type=float, help="degrees, ±, about the vertical axis")
+    augment("--tilt", type=float, help="degrees, ±, about the horizontal axes")
+    augment("--mirror", type=float, help="probability that left and right change places")
+    augment("--joint-noise", type=float, help="offset of each joint, constant over the clip, in body sizes")
+    augment("--person-swap", type=float, help="probability that the two people change places")
+    augment("--window", type=float, help="smallest share of the clip that a sub-sequence spans; 1 is the whole clip")
+    args = parser.parse_args()
+    args.workdir = args.workdir or Path(f"runs/{dataset}_pose_selection" if args.select_by else f"runs/{dataset}_pose")
+    return args
 
 
 def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
@@ -48,12 +67,26 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
     def changed(config, **values):
         return replace(config, **{name: value for name, value in values.items() if value is not None})
 
-    stage = changed(base.pose_stage, epochs=args.epochs, learning_rate=args.learning_rate, batch_size=args.batch_size)
     return changed(
         base,
         tensor=changed(base.tensor, order=args.joint_order),
-        pose_stage=stage,
-        augmentation=NO_AUGMENTATION if args.no_augmentation else None,
+        pose_stage=changed(
+            base.pose_stage,
+            epochs=args.epochs,
+            learning_rate=args.learning_rate,
+            batch_size=args.batch_size,
+            weight_decay=args.weight_decay,
+            label_smoothing=args.label_smoothing,
+        ),
+        augmentation=changed(
+            NO_AUGMENTATION if args.no_augmentation else base.augmentation,
+            rotation=args.rotation,
+            tilt=args.tilt,
+            mirror=args.mirror,
+            joint_noise=args.joint_noise,
+            person_swap=args.person_swap,
+            window=args.window,
+        ),
         holdout=args.holdout,
         strategy=args.strategy,
         cache_dir=args.cache_dir,
@@ -68,6 +101,7 @@ def main(dataset: str, doc: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from keras_actrec.datasets.catalogue import open_dataset
     from keras_actrec.recipes.pose import run_folds, task_of
+    from keras_actrec.recipes.selection import run_selection
 
     try:
         opened = open_dataset(dataset, args.data_root, video=False)
@@ -76,13 +110,18 @@ def main(dataset: str, doc: str) -> int:
             found, expected = repr(args.protocol), f"one of {', '.join(opened.protocols())}"
             raise ConfigError("unknown protocol", found=found, expected=expected)
         protocols = (args.protocol,) if args.protocol else task.protocols
-        metrics = run_folds(opened, experiment_from(args, task), protocols)
+        experiment = experiment_from(args, task)
+        if args.select_by:
+            metrics = run_selection(opened, experiment, protocols[0], args.select_by)
+        else:
+            metrics = run_folds(opened, experiment, protocols)
     except ActrecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for name, fold in metrics.get("folds", {}).items():
-        print(f"{name:>18} {100 * fold['accuracy']['pose']:5.1f} %  of {fold['clips']['test']} clips")
+        print(f"{name:>28} {100 * fold['accuracy']['pose']:5.1f} %  of {fold['clips']['test']} clips")
+    kind = "selection " if args.select_by else ""
     for metric in opened.metrics:
-        print(f"{metric:>18} {100 * metrics[metric]['pose']:5.1f} %  {metrics['protocol']}")
+        print(f"{kind + metric:>28} {100 * metrics[metric]['pose']:5.1f} %  {metrics['protocol']}")
     print(f"results in {args.workdir}")
     return 0

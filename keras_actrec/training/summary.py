@@ -12,6 +12,9 @@ from keras_actrec.errors import DatasetError
 from keras_actrec.files import whole_file
 
 COLUMNS = ("dataset", "protocol", "model", "preset", "inputs", "metric", "mean", "std", "seeds", "clips", "command")
+SELECTION_PREFIX = "inner_"
+"""Protocols that split training clips to choose settings on them have names that start so."""
+
 INPUTS = {"pose": "pose", "rgb": "rgb", "fused": "pose+rgb"}
 _SAME = ("dataset", "protocol", "model", "preset")
 _KEY = [*_SAME, "inputs", "metric"]
@@ -29,10 +32,16 @@ def summarise(metrics: Sequence[str | Path], *, command: str, metric: str = "acc
         One row per stream with `COLUMNS`; mean and std (over seeds, n - 1) in percent, clips = tested clips.
 
     Raises:
-        DatasetError: a file that does not read, or runs of different things, or a seed twice.
+        DatasetError: a file that does not read, a run on training clips that settings were chosen on, runs of different things,
+            or a seed twice.
     """
     runs = [_read(path) for path in metrics]
     for path, run in zip(metrics, runs, strict=True):
+        if run["protocol"].startswith(SELECTION_PREFIX):
+            raise DatasetError(
+                "settings were chosen on this: it is no result", file=path, found=f"protocol {run['protocol']}",
+                expected="a protocol of the data set", fix="run the chosen settings without --select-by",
+            )  # fmt: skip
         different = [name for name in _SAME if run[name] != runs[0][name]]
         if different:
             name = different[0]
