@@ -140,6 +140,7 @@ def test_every_argument_arrives(monkeypatch):
         ("preprocessing/check_dataset.py", "{empty}"),
         ("preprocessing/verify_cache.py", "{empty}"),
         ("benchmarks/extraction.py", "--data-root", "{empty}"),
+        ("benchmarks/pose_inference.py", "--data-root", "{empty}"),
     ],
     ids=lambda command: command[0],
 )
