@@ -4,6 +4,16 @@
     python preprocessing/extract_poses.py --dataset sbu --data-root /data/sbu --cache /data/cache/sbu
 
 Stop it whenever you like: the same command goes on with what is missing, and adds clips that are new in the data root.
+
+The defaults are those of experiments/ntu_pose_rgb.py. A pose script of experiments/ goes on with the cache in CACHE_DIR/poses
+if it was made with --modality skeleton and the options of its preset; tuned has --order no_repeats --scale body as well:
+
+    data set                                       --preset paper                   --preset tuned
+    ntu_rgbd, ntu_rgbd_120, msr_daily, sbu
+    nucla                                                                           --people 1
+    smarthome, smarthome_cross_view, penn_action   --layout jhmdb_15 --scale body   --layout jhmdb_15 --people 1
+    jhmdb, sub_jhmdb                               --scale body                     --people 1
+    own                                            --scale body
 """
 
 from __future__ import annotations
@@ -16,7 +26,8 @@ from keras_actrec.datasets.catalogue import DATASETS, open_dataset
 from keras_actrec.errors import ActrecError
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.extraction.script import add_run_arguments, run_options
-from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
+from keras_actrec.skeletons.layouts import LAYOUTS
+from keras_actrec.skeletons.pose_tensor import SCALES, PoseTensorConfig
 from keras_actrec.skeletons.sampling import SamplingConfig
 
 
@@ -31,11 +42,14 @@ def arguments() -> argparse.Namespace:
     )
 
     config = parser.add_argument_group("what the cache holds (another choice needs another folder)").add_argument
+    config("--layout", choices=LAYOUTS, help="joint layout that bodies are retargeted to (default: the data set's own)")
     config(
         "--order", default="topological", choices=("topological", "no_repeats", "random"), help="joints (default: %(default)s)"
     )
     config("--order-seed", type=int, default=0, help="of --order random (default: %(default)s)")
     config("--center", default="first_person", choices=("first_person", "per_person"), help="origin (default: %(default)s)")
+    config("--people", type=int, default=2, choices=(1, 2), help="in a pose tensor (default: %(default)s)")
+    config("--scale", default="none", choices=SCALES, help="unit: that of the joints, or body sizes (default: %(default)s)")
     config("--sampling", default="segments", choices=("segments", "contiguous"), help="of frames (default: %(default)s)")
     config("--frames", type=int, default=20, help="frames of a sub-sequence (default: %(default)s)")
     config("--subsequences", type=int, default=10, help="test sub-sequences of a clip (default: %(default)s)")
@@ -44,13 +58,18 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def tensor_from(args: argparse.Namespace) -> PoseTensorConfig:
+    return PoseTensorConfig(args.order, args.order_seed, args.center, args.people, args.scale)
+
+
 def main() -> int:
     args = arguments()
     try:
         report = extract_poses(
             open_dataset(args.dataset, args.data_root, video=args.modality == "both"),
             args.cache,
-            tensor=PoseTensorConfig(order=args.order, order_seed=args.order_seed, center=args.center),
+            layout=LAYOUTS[args.layout] if args.layout else None,
+            tensor=tensor_from(args),
             sampling=SamplingConfig(args.frames, args.sampling, args.subsequences, args.sampling_seed),
             **run_options(args),
         )
