@@ -72,9 +72,9 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
 
     stages = {}
     for index, name in ((0, "pose_stage"), (-1, "rgb_stage")):
+        stage = getattr(base, name)
         stages[name] = changed(
-            getattr(base, name),
-            epochs=args.epochs and args.epochs[index],
+            stage.with_epochs(args.epochs[index]) if args.epochs else stage,
             learning_rate=args.learning_rate and args.learning_rate[index],
             batch_size=args.batch_size,
         )

@@ -30,6 +30,7 @@ from keras_actrec.files import says_disk_full
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames, uniforms
+from keras_actrec.skeletons.views import PLAIN, check_views, hand_order, view
 from keras_actrec.version import __version__
 
 DESCRIPTION = "actrec.json"
@@ -47,6 +48,7 @@ class ExportDescription:
         crop_size: side in pixels of the square cut around each hand.
         tensor, sampling: options of pose tensors and sub-sequences; they are baked into `classify_clip`.
         cleaning: options of the cleaning that the joints went through.
+        views: test views that `classify_clip` averages over.
     """
 
     class_names: tuple[str, ...]
@@ -57,12 +59,20 @@ class ExportDescription:
     tensor: dict
     sampling: dict
     cleaning: dict
+    views: tuple[str, ...] = (PLAIN,)
 
 
 class _ServedModel(tf.Module):
     """The two signatures over one Keras model; only its variables are tracked, so that nothing else is saved."""
 
-    def __init__(self, model: keras.Model, layout: SkeletonLayout, tensor: PoseTensorConfig, sampling: SamplingConfig):
+    def __init__(
+        self,
+        model: keras.Model,
+        layout: SkeletonLayout,
+        tensor: PoseTensorConfig,
+        sampling: SamplingConfig,
+        views: tuple[str, ...],
+    ):
         super().__init__(name="keras_actrec")
         self._model_variables = [variable.value for variable in model.variables]
         self._inputs = {tensor_.name.split(":")[0]: tensor_ for tensor_ in model.inputs}
@@ -72,7 +82,7 @@ class _ServedModel(tf.Module):
         clip = {"joints": tf.TensorSpec((None, 2, len(layout), 3), tf.float32, "joints")}
         if hands is not None:
             clip["hands"] = tf.TensorSpec((None, *hands.shape[2:]), tf.float32, "hands")
-        self._layout, self._tensor, self._sampling = layout, tensor, sampling
+        self._layout, self._tensor, self._sampling, self._views = layout, tensor, sampling, views
         self.classify_clip = tf.function(self._classify_clip, input_signature=[clip], autograph=False)
 
     def _specs(self) -> dict[str, tf.TensorSpec]:
@@ -88,17 +98,26 @@ class _ServedModel(tf.Module):
         with tf.control_dependencies([tf.debugging.assert_positive(length, "classify_clip: the clip has no frames")]):
             table = uniforms(self._sampling.seed, self._sampling.subsequences, self._sampling.frames)
             frames = subsequence_frames(length, table, self._sampling.sampling, xp=keras.ops)
-        batch = {"pose": tf.gather(clip_pose_tensor(joints, self._layout, self._tensor, xp=keras.ops), frames)}
+        batch = {"pose": tf.concat([self._view_tensor(joints, frames, name) for name in self._views], axis=0)}
         if "hands" in inputs:
             same = tf.debugging.assert_equal(
                 tf.shape(inputs["hands"])[0], length, "classify_clip: joints and hands must have the same number of frames"
             )
             with tf.control_dependencies([same]):
-                batch["hands"] = tf.gather(inputs["hands"], frames)
+                hands = tf.gather(inputs["hands"], frames)
+            second = joints[:, 1]
+            pair = tf.reduce_any(tf.logical_not(tf.math.is_nan(second)) & (second != 0))
+            orders = [tf.where(pair, hand_order(name, True), hand_order(name, False)) for name in self._views]
+            batch["hands"] = tf.concat([tf.gather(hands, order, axis=2) for order in orders], axis=0)
         outputs = self._call({name: batch[name] for name in self._inputs})
         averaged = {name: tf.reduce_mean(value, axis=0) for name, value in outputs.items() if name.endswith("logits")}
-        kept = {name: value for name, value in outputs.items() if name.endswith("attention")}
+        rows = self._sampling.subsequences  # attention of the plain view
+        kept = {name: value[:rows] for name, value in outputs.items() if name.endswith("attention")}
         return {"probabilities": tf.nn.softmax(averaged["logits"]), "frames": frames, **averaged, **kept}
+
+    def _view_tensor(self, joints, frames, name: str):
+        joints = view(joints, self._layout, name, xp=keras.ops)
+        return tf.gather(clip_pose_tensor(joints, self._layout, self._tensor, xp=keras.ops), frames)
 
 
 def _inference(model: keras.Model):
@@ -122,6 +141,7 @@ def export_saved_model(
     sensor: dict,
     crop_size: int,
     cleaning: dict,
+    views: Sequence[str] = (PLAIN,),
 ) -> Path:
     """Writes the SavedModel; the directory appears under its name only when it is whole.
 
@@ -132,9 +152,10 @@ def export_saved_model(
         layout: joint layout of `classify_clip`'s joints.
         tensor, sampling: options that the model was trained with; they become part of the graph.
         sensor, crop_size, cleaning: options of the preprocessing, kept in `actrec.json`.
+        views: test views that `classify_clip` averages over, see `keras_actrec.skeletons.views`.
 
     Raises:
-        ConfigError: the number of class names does not fit the logits.
+        ConfigError: unknown views, or the number of class names does not fit the logits.
         DiskFullError: no space left; an older export is still there, and nothing else.
     """
     directory = Path(directory)
@@ -144,14 +165,16 @@ def export_saved_model(
             "one class name per logit is needed", file=directory, found=len(class_names), expected=classes,
             fix="give the class names of the data set that the model was trained on",
         )  # fmt: skip
-    served = _ServedModel(model, layout, tensor, sampling)
+    check_views(tuple(views))
+    served = _ServedModel(model, layout, tensor, sampling, tuple(views))
     part = directory.with_name(directory.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     signatures = {"serve": served.serve, "serving_default": served.serve, "classify_clip": served.classify_clip}
     try:
         description = ExportDescription(
-            tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning
-        )
+            tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning,
+            tuple(views),
+        )  # fmt: skip
         tf.saved_model.save(served, str(part), signatures=signatures)
         text = json.dumps({"keras_actrec": __version__, "model": model.name, **asdict(description)}, indent=2)
         (part / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
@@ -174,8 +197,8 @@ def read_description(directory: str | Path) -> ExportDescription:
     """
     path = Path(directory) / DESCRIPTION
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        names = ("class_names", "joints")
+        fields = {"views": (PLAIN,), **json.loads(path.read_text(encoding="utf-8"))}  # older exports have the plain view
+        names = ("class_names", "joints", "views")
         known = {key: tuple(fields[key]) if key in names else fields[key] for key in ExportDescription.__dataclass_fields__}
         return ExportDescription(**known)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -69,9 +69,9 @@ class STAHandsConfig:
     pose_network: str = "convolutional"
     pose_filters: tuple[int, ...] = (32, 64)
     tcn_units: int = 128
-    tcn_blocks: int = 4
+    tcn_blocks: int = 2
     tcn_kernel: int = 5
-    tcn_input_dropout: float = 0.1
+    tcn_input_dropout: float = 0.2
     pose_features: int = 1024
     lstm_units: int = 1024
     spatial_attention_units: int = 256

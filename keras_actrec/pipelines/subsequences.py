@@ -21,6 +21,7 @@ from keras_actrec.skeletons.augmentation import (
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames
+from keras_actrec.skeletons.views import PLAIN, check_views, hand_order, view
 
 JOINTS_IN_MEMORY = 2**30
 _SEED_DRAWS = 2  # Uniform numbers of a row that seed its augmentation: 106 random bits, no two rows alike.
@@ -32,7 +33,8 @@ class SubsequenceSource:
     Pose tensors of training sub-sequences are computed from the cached joints along the clip's own frames, so that
     velocities and accelerations do not depend on the sampling. Hand features are read for the drawn frames only. With an
     augmentation every training sub-sequence is of another view of its clip; hand features follow their hands to the places of
-    `Augmentation.hands`, but the pictures behind them stay as they are. Test sub-sequences are never augmented.
+    `Augmentation.hands`, but the pictures behind them stay as they are. Test sub-sequences are never augmented; `with_views`
+    adds fixed views of them.
 
     Args:
         pose_cache: cleaned joints and test sub-sequences.
@@ -68,6 +70,7 @@ class SubsequenceSource:
     ):
         self.tensor, self.sampling, self.layout = tensor, sampling, layout
         self.augmentation = replace(augmentation, person_swap=0.0) if tensor.people == 1 else augmentation
+        self.views: tuple[str, ...] = (PLAIN,)
         self._poses, self._features, self._labels = pose_cache, feature_cache, dict(labels)
         self._joints = _RecentlyUsed(joints_in_memory)
         self._lengths = dict(pose_cache.lengths)
@@ -115,8 +118,21 @@ class SubsequenceSource:
 
     @property
     def test_rows(self) -> int:
-        """Rows of a test batch per clip: K."""
-        return self.sampling.subsequences
+        """Rows of a test batch per clip: K for each view."""
+        return self.sampling.subsequences * len(self.views)
+
+    def with_views(self, views: Sequence[str]) -> SubsequenceSource:
+        """The same source with further views of every test sub-sequence, see `keras_actrec.skeletons.views`.
+
+        Raises:
+            ConfigError: unknown views, or ones that swap people where the pose tensors have one person.
+        """
+        check_views(tuple(views))
+        if self.tensor.people == 1 and any("swapped" in name for name in views):
+            raise ConfigError("pose tensors of one person have no swapped view", found=", ".join(views))
+        changed = self._copy()
+        changed.views = tuple(views)
+        return changed
 
     def select(self, inputs: Iterable[str]) -> SubsequenceSource:
         """The same source limited to some inputs, so that a pose-only stage reads no features.
@@ -133,8 +149,7 @@ class SubsequenceSource:
                     expected=f"one of {', '.join(self.inputs)}",
                     fix="open the feature cache too, or use a model without the RGB stream",
                 )
-        selected = object.__new__(type(self))
-        selected.__dict__.update(self.__dict__)  # shares the caches and the joints in memory
+        selected = self._copy()
         selected.inputs = tuple(name for name in self.inputs if name in wanted)
         return selected
 
@@ -181,8 +196,8 @@ class SubsequenceSource:
         """Reads the K cached test sub-sequences of each clip (paper section 4: logits are averaged over them).
 
         Returns:
-            {"pose": float32 (B·K, F, W, 3), "hands": float32 (B·K, F, 4, 2048)}, labels int32 (B·K,); the K rows of a clip
-            follow one another.
+            {"pose": float32 (B·R, F, W, 3), "hands": float32 (B·R, F, 4, 2048)}, labels int32 (B·R,), R = `test_rows`; the rows
+            of a clip follow one another, K of the plain view first.
 
         Raises:
             DatasetError: a clip without a label.
@@ -191,16 +206,39 @@ class SubsequenceSource:
         labels = np.repeat(self._labels_of(clip_ids), self.test_rows)
         batch = {}
         if "pose" in self.inputs:
-            batch["pose"] = self._poses.test_tensors(clip_ids).reshape(-1, *self._shapes["pose"])
+            tensors = [self._poses.test_tensors(clip_ids), *(self._view_tensors(clip_ids, name) for name in self.views[1:])]
+            batch["pose"] = np.stack(tensors, axis=1).reshape(-1, *self._shapes["pose"])
         if "hands" in self.inputs:
             frames = self._poses.test_frames(clip_ids)
             frames = frames.reshape(len(clip_ids), -1)  # one read per clip, not one per sub-sequence
-            batch["hands"] = self._features.features(clip_ids, frames).astype(np.float32).reshape(-1, *self._shapes["hands"])
+            hands = self._features.features(clip_ids, frames).astype(np.float32)
+            hands = np.stack([self._view_hands(clip_ids, hands, name) for name in self.views], axis=1)
+            batch["hands"] = hands.reshape(-1, *self._shapes["hands"])
         return batch, labels
+
+    def _view_tensors(self, clip_ids: Sequence[str], name: str) -> np.ndarray:
+        """The test sub-sequences of clips in one view, (B, K, F, W, 3)."""
+        views = (view(self._clip_joints(clip), self.layout, name) for clip in clip_ids)
+        tensors = (clip_pose_tensor(joints, self.layout, self.tensor) for joints in views)
+        return np.stack([tensor[f] for tensor, f in zip(tensors, self._poses.test_frames(clip_ids), strict=True)])
+
+    def _view_hands(self, clip_ids: Sequence[str], hands: np.ndarray, name: str) -> np.ndarray:
+        """(B, K·F, 4, 2048) with each hand at the place that it has in the view; the pictures stay as they are."""
+        if name == PLAIN:
+            return hands
+        pairs = [not np.isnan(self._clip_joints(clip)[:, 1]).all() for clip in clip_ids]
+        order = np.array([hand_order(name, swapped) for swapped in pairs])
+        return np.take_along_axis(hands, order[:, None, :, None], axis=2)
 
     def label(self, clip_id: str) -> int:
         """Class index of a clip. Raises DatasetError for a clip without one."""
         return int(self._labels_of((clip_id,))[0])
+
+    def _copy(self) -> SubsequenceSource:
+        """Shares the caches and the joints in memory."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     @property
     def _augments(self) -> bool:

@@ -35,6 +35,7 @@ from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig
+from keras_actrec.skeletons.views import PLAIN
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.evaluation import Evaluation, evaluate
 from keras_actrec.training.holdout import hold_out
@@ -63,6 +64,8 @@ class Experiment:
         cleaning: of the skeletons; None takes the data set's.
         tensor, sampling: options of the pose cache.
         augmentation: of training clips (the paper has none).
+        test_views: views of every test sub-sequence whose logits are averaged, see `keras_actrec.skeletons.views` (the paper
+            has the plain one). Validation during training sees the plain view only.
         pose_stage, rgb_stage: stage 1 trains the pose stream, stage 2 the RGB stream with the pose network frozen.
         holdout: share of the training clips held out for early stopping (paper section 5: 5 %).
         holdout_unit: what is held out as a whole: a "clip", all clips of a "subject", or all clips of a "setup".
@@ -89,6 +92,7 @@ class Experiment:
     tensor: PoseTensorConfig = PoseTensorConfig()
     sampling: SamplingConfig = SamplingConfig()
     augmentation: AugmentationConfig = NO_AUGMENTATION
+    test_views: tuple[str, ...] = (PLAIN,)
     pose_stage: StageConfig = StageConfig(name="pose")
     rgb_stage: StageConfig = StageConfig(name="rgb")
     holdout: float = 0.05
@@ -182,7 +186,7 @@ def run_experiment(dataset: ActionDataset, experiment: Experiment, *, extra: Ext
     log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
 
     model, histories = _train(dataset, source, parts, experiment)
-    evaluation = evaluate(model, source, parts["test"])
+    evaluation = evaluate(model, source.with_views(experiment.test_views), parts["test"])
     metrics, export = write_report(
         dataset, experiment, model, evaluation, parts, left_out, histories,
         seconds=time.monotonic() - started, extra={} if extra is None else extra(evaluation),

@@ -67,12 +67,12 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
     def changed(config, **values):
         return replace(config, **{name: value for name, value in values.items() if value is not None})
 
+    stage = base.pose_stage if args.epochs is None else base.pose_stage.with_epochs(args.epochs)
     return changed(
         base,
         tensor=changed(base.tensor, order=args.joint_order),
         pose_stage=changed(
-            base.pose_stage,
-            epochs=args.epochs,
+            stage,
             learning_rate=args.learning_rate,
             batch_size=args.batch_size,
             weight_decay=args.weight_decay,

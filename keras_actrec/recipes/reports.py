@@ -64,6 +64,7 @@ def write_report(
         "layout": experiment.joint_layout(dataset).name,
         **{name: asdict(getattr(experiment, name)) for name in ("tensor", "sampling", "augmentation")},
         **{f"{name}_stage": getattr(experiment, f"{name}_stage").as_json() for name in ("pose", "rgb")},
+        "test_views": list(experiment.test_views),
         "holdout": experiment.holdout,
         "holdout_unit": experiment.holdout_unit,
     }
@@ -84,6 +85,7 @@ def write_report(
         sensor=sensor,
         crop_size=experiment.crop_size,
         cleaning=asdict(cleaning),
+        views=experiment.test_views,
     )
     return metrics, export
 

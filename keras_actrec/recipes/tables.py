@@ -105,6 +105,7 @@ def _check_same(file: Path, dataset: ActionDataset, experiment: Experiment, prot
         "seed": experiment.seed,
         "layout": experiment.joint_layout(dataset).name,
         **{name: getattr(experiment, name) for name in ("holdout", "holdout_unit")},
+        "test_views": experiment.test_views,
         **{name: asdict(getattr(experiment, name)) for name in ("tensor", "sampling", "augmentation")},
         **{name: getattr(experiment, name).as_json() for name in ("pose_stage", "rgb_stage")},
     }

@@ -85,15 +85,16 @@ def transfer_experiments(
     tasks = source_task, target_task
     people = max(task.people for task in tasks)
     scale = "body" if any(task.scale == "body" for task in tasks) else "none"
-    stage = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    stage = {"learning_rate": learning_rate, "batch_size": batch_size}
     stage = {name: value for name, value in stage.items() if value is not None}
 
     def experiment(task: PoseTask, part: str, name: str, caches: str) -> Experiment:
         base = pose_experiment(replace(task, people=people, scale=scale, layout=layout), settings, workdir / part)
+        longest = base.pose_stage if epochs is None else base.pose_stage.with_epochs(epochs)
         return replace(
             base,
             settings=f"{settings}, {name}",
-            pose_stage=replace(base.pose_stage, **stage),
+            pose_stage=replace(longest, **stage),
             cache_dir=(cache_dir or workdir / "cache") / caches,
             resume=resume,
         )

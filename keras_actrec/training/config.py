@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 
 from keras_actrec.errors import ConfigError
@@ -79,6 +79,10 @@ class StageConfig:
             self._refuse("warmup_epochs", '0: only the schedule "cosine" has a warm-up')
         if self.warmup_epochs >= self.epochs:
             self._refuse("warmup_epochs", f"fewer than the {self.epochs} epochs")
+
+    def with_epochs(self, epochs: int) -> StageConfig:
+        """The same stage over another number of epochs; of a warm-up that does not fit in, all but the last epoch remain."""
+        return replace(self, epochs=epochs, warmup_epochs=max(0, min(self.warmup_epochs, epochs - 1)))
 
     def _refuse(self, field: str, expected: str) -> None:
         raise ConfigError(f"stage {self.name}: {field} is out of range", found=repr(getattr(self, field)), expected=expected)

@@ -18,6 +18,7 @@ from keras_actrec.recipes.experiment import ExperimentResult
 from keras_actrec.recipes.pose import TASKS, PoseTask, pose_experiment, run_folds, task_of
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION
 from keras_actrec.skeletons.layouts import SBU_15
+from keras_actrec.skeletons.views import VIEWS
 from tests.datasets.test_catalogue import ROOTS
 from tests.recipes.small_data import write_sbu
 
@@ -33,7 +34,7 @@ def test_the_paper_s_settings(name):
     stage = made.pose_stage
     assert (stage.learning_rate, stage.batch_size, made.holdout, made.holdout_unit) == (1e-4, 64, 0.05, "clip")
     assert stage.stops_early and (stage.weight_decay, stage.label_smoothing) == (0, 0)
-    assert made.augmentation == NO_AUGMENTATION
+    assert made.augmentation == NO_AUGMENTATION and made.test_views == ("plain",)
     assert (made.tensor.people, made.tensor.order, made.tensor.scale) == (2, "topological", task.scale)
     network = made.model(8, SBU_15)
     assert (network.pose_network, network.streams, network.dropout) == ("convolutional", "pose", 0.5)
@@ -48,7 +49,9 @@ def test_the_tuned_settings(name):
     augmentation = made.augmentation
     assert augmentation.rotation > 0 and augmentation.joint_noise > 0 and augmentation.window < 1
     assert made.model(8, SBU_15).pose_network == "res_tcn" and not made.pose_stage.stops_early
-    assert (made.tensor.people, made.tensor.scale, made.holdout_unit) == (task.people, "body", task.holdout_unit)
+    assert (made.tensor.people, made.tensor.scale) == (task.people, "body")
+    # A swap of people needs two of them.
+    assert made.test_views == (VIEWS if task.people == 2 else ("plain", "mirrored"))
     check_common(made, task, "tuned")
 
 

@@ -106,7 +106,7 @@ def test_skeletons_that_do_not_give_the_joints_of_the_source_are_refused(nucla, 
 def transfer(nucla, sbu, tmp_path_factory):
     """N-UCLA → fold 1 of SBU, one epoch each; the fine-tuning with a learning rate that changes nothing."""
     workdir = tmp_path_factory.mktemp("transfer")
-    tasks = replace(TASKS["nucla"], holdout_unit="clip"), replace(TASKS["sbu"], protocols=("fold1",))
+    tasks = TASKS["nucla"], replace(TASKS["sbu"], protocols=("fold1",))
     made = make(nucla, sbu, workdir=workdir, tasks=tasks, epochs=1, batch_size=4)
     made = replace(
         made,
