@@ -20,6 +20,7 @@ from keras_actrec.models.sta_hands import STAHandsConfig, sta_hands
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
+from keras_actrec.skeletons.views import VIEWS, hand_order, view
 
 TENSOR, SAMPLING = PoseTensorConfig(), SamplingConfig(seed=5)
 CLASSES = ("wave", "clap", "drink")
@@ -123,6 +124,32 @@ def test_classify_clip_makes_the_pose_tensors_that_were_trained_on(tmp_path, opt
         found = classify_clip(joints=tf.constant(joints))["logits"].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5)
         assert np.abs(expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("streams", ["both", "pose"])
+def test_classify_clip_averages_over_the_test_views(tmp_path, streams):
+    model, arrays = sta_hands(small_config(streams=streams)), clips()
+    directory = export_saved_model(
+        model, tmp_path / "export", class_names=CLASSES, layout=KINECT_V2, tensor=TENSOR, sampling=SAMPLING,
+        sensor={}, crop_size=50, cleaning={}, views=VIEWS,
+    )  # fmt: skip
+    assert read_description(directory).views == VIEWS
+    arguments = ("joints", "hands") if streams == "both" else ("joints",)
+    classify_clip = tf.saved_model.load(str(directory)).signatures["classify_clip"]
+    for length in LENGTHS:
+        pair = arrays[f"clip{length}_joints"]
+        alone = np.where(np.arange(2)[:, None, None] == 1, np.nan, pair).astype(np.float32)
+        for joints in (pair, alone):
+            clip = {"joints": joints, "hands": arrays[f"clip{length}_hands"]}
+            frames, logits = test_subsequences(length, SAMPLING), []
+            swapped = not np.isnan(joints[:, 1]).all()
+            for name in VIEWS:
+                batch = {"pose": clip_pose_tensor(view(joints, KINECT_V2, name), KINECT_V2, TENSOR)[frames]}
+                batch["hands"] = clip["hands"][frames][:, :, list(hand_order(name, swapped))]
+                logits.append(model.predict({tensor.name: batch[tensor.name] for tensor in model.inputs}, verbose=0)["logits"])
+            found = classify_clip(**{name: tf.constant(clip[name]) for name in arguments})
+            np.testing.assert_allclose(found["logits"].numpy(), np.mean(logits, axis=(0, 1)), atol=1e-5)
+            assert len(found["frames"]) == SAMPLING.subsequences == len(found.get("temporal_attention", found["frames"]))
 
 
 def test_description_comes_back_and_nothing_unfinished_stays(tmp_path):
