@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from keras_actrec.datasets.record import Split
 
 NAMES_SHOWN = 10
+BOTH_SIDES = "train and test"
+"""The side that is a whole protocol: for clips whose side is not known by their name."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class CountMismatch:
     """One side of a protocol that does not have the published number of clips.
 
     Attributes:
-        protocol, side: e.g. "fold1", "test".
+        protocol, side: e.g. "fold1", "test"; or `BOTH_SIDES`.
         found, expected: clips here, and published.
         missing: published clips that are not here, where the data set's clips are known by name.
         unexpected: clips here that were not published, where they are known by name.
@@ -46,7 +48,7 @@ def count_mismatches(
 
     Args:
         protocols: what is here.
-        expected: (protocol, "train" or "test") → published number of clips.
+        expected: (protocol, "train" or "test" or `BOTH_SIDES`) → published number of clips.
         published: (protocol, side) → published names, for the sides whose names are known.
 
     Returns:
@@ -54,7 +56,8 @@ def count_mismatches(
     """
     found = []
     for (protocol, side), number in expected.items():
-        clips = getattr(protocols[protocol], side)
+        split = protocols[protocol]
+        clips = split.train + split.test if side == BOTH_SIDES else getattr(split, side)
         names = set((published or {}).get((protocol, side), clips))
         missing, unexpected = tuple(sorted(names - set(clips))), tuple(sorted(set(clips) - names))
         if len(clips) != number or missing or unexpected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
@@ -56,6 +57,12 @@ def add_clip(clips: dict[str, Path], clip_id: str, path: Path) -> None:
             "the same clip is in two places", file=path, place=clip_id, found=f"also {other}", expected="one",
             fix="take one of the two out of the data root",
         )  # fmt: skip
+
+
+def published_lines(name: str) -> tuple[str, ...]:
+    """Lines of a file of `datasets/data`: what was published about a data set. Without comments (#) and empty lines."""
+    text = resources.files("keras_actrec.datasets").joinpath("data", name).read_text(encoding="ascii")
+    return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
 def text_lines(path: Path) -> list[str]:

@@ -9,15 +9,16 @@ action. For academic research, on request: https://rose1.ntu.edu.sg/dataset/acti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from keras_actrec.datasets.ntu_classes import NTU60_CLASSES
-from keras_actrec.datasets.ntu_index import MODALITIES, ClipName, NTUDataset, NTUEdition, NTUProtocol
+from keras_actrec.datasets.ntu_index import MODALITIES, ClipName, NTUDataset, NTUEdition, NTUPart, NTUProtocol
 from keras_actrec.datasets.record import Split
 
 __all__ = [
-    "EXPECTED_CLIPS", "MODALITIES", "NTU60", "NTU60_CLASSES", "NTURGBD", "PROTOCOLS", "TRAINING_CAMERAS", "TRAINING_SUBJECTS",
-    "ClipName", "cross_subject", "cross_view", "missing_skeletons",
+    "EXPECTED_CLIPS", "MODALITIES", "NTU60", "NTU60_CLASSES", "NTURGBD", "PROTOCOLS", "SETUP_SUBJECTS", "TRAINING_CAMERAS",
+    "TRAINING_SUBJECTS", "ClipName", "cross_subject", "cross_view", "missing_skeletons",
 ]  # fmt: skip
 
 TRAINING_SUBJECTS = frozenset({1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38})
@@ -26,6 +27,27 @@ PROTOCOLS = {
     "cross_subject": NTUProtocol("subject", range(1, 41), TRAINING_SUBJECTS),
     "cross_view": NTUProtocol("camera", range(1, 4), TRAINING_CAMERAS),
 }
+SETUP_SUBJECTS: Mapping[int, tuple[int, ...]] = MappingProxyType({
+    1: (1, 2, 3, 4, 5, 6, 7, 8),
+    2: (3, 7, 8, 9, 10, 11, 12, 13, 14),
+    3: (1, 2, 7, 8, 15, 16, 17, 18, 19),
+    4: (3, 7, 8, 20),
+    5: (4, 10, 13, 15, 16, 17, 18, 21),
+    6: (1, 7, 8, 15, 16, 17, 19, 22, 23, 24),
+    7: (1, 7, 8, 15, 16, 17, 18, 19, 25, 26, 27, 28),
+    8: (1, 7, 8, 15, 19, 25, 29, 30, 31, 32, 33, 34, 35, 36),
+    9: (7, 8, 15, 16, 17, 19, 25),
+    10: (7, 8, 13, 15, 16, 17, 18, 19, 21, 25),
+    11: (1, 2, 7, 8, 15, 16, 17, 18, 19, 25, 27, 28, 38),
+    12: (7, 8, 15, 16, 17, 18, 19, 25, 27, 28, 37),
+    13: (7, 8, 15, 16, 17, 18, 19, 25, 27, 28, 37),
+    14: (7, 8, 15, 17, 19, 25, 27, 37, 39),
+    15: (7, 8, 15, 16, 17, 19, 25, 37),
+    16: (7, 8, 19, 21, 25, 39, 40),
+    17: (3, 7, 8, 9, 15, 16, 17, 20),
+})  # fmt: skip
+"""Setup → its subjects: with them all names of clips are known, see `NTUPart`."""
+
 EXPECTED_CLIPS = {
     ("cross_subject", "train"): 40320,
     ("cross_subject", "test"): 16560,
@@ -39,6 +61,7 @@ NTU60 = NTUEdition(
     title="NTU RGB+D",
     class_names=NTU60_CLASSES,
     protocols=PROTOCOLS,
+    parts=(NTUPart(SETUP_SUBJECTS, actions=range(1, 61)),),
     published=EXPECTED_CLIPS,
     missing_file="ntu60_missing_skeletons.txt",
     other_clips="leave out clips of other data sets, such as NTU RGB+D 120, which NTURGBD120 reads",

@@ -13,10 +13,12 @@ cross-subject; the list gives 50,919, and only that adds up to 113,945 with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
+from keras_actrec.datasets.ntu import NTU60
 from keras_actrec.datasets.ntu_classes import NTU120_CLASSES
-from keras_actrec.datasets.ntu_index import NTUDataset, NTUEdition, NTUProtocol
+from keras_actrec.datasets.ntu_index import NTUDataset, NTUEdition, NTUPart, NTUProtocol
 from keras_actrec.datasets.record import Split
 
 TRAINING_SUBJECTS = frozenset({
@@ -26,6 +28,25 @@ TRAINING_SUBJECTS = frozenset({
 """The 53 of the 106 subjects (the first 20 are those of NTU RGB+D)."""
 
 TRAINING_SETUPS = frozenset(range(2, 33, 2))
+SETUP_SUBJECTS: Mapping[int, tuple[int, ...]] = MappingProxyType({
+    18: (8, 41, 42, 43, 44, 45),
+    19: (8, 41, 42, 46, 47, 48, 49, 50, 51),
+    20: (8, 41, 43, 44, 52, 53, 54),
+    21: (55, 56, 57, 58, 59, 60),
+    22: (61, 62, 63, 64, 65, 66, 67),
+    23: (55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68),
+    24: (57, 60, 61, 62, 63, 64, 67),
+    25: (55, 56, 58, 59, 65, 66, 68),
+    26: (8, 41, 44, 49, 50, 51, 69, 70, 71, 72, 74, 75, 76, 77),
+    27: (6, 8, 11, 41, 43, 44, 78, 79, 80, 81, 82, 83, 84, 85, 86),
+    28: (8, 41, 42, 43, 46, 48, 70, 73, 87),
+    29: (6, 8, 41, 43, 44, 48, 49, 51, 67, 74, 75, 80, 88, 89, 90),
+    30: (8, 11, 41, 43, 44, 48, 67, 75, 76, 81, 85, 88, 91, 92, 93, 94, 95, 96),
+    31: (6, 8, 41, 42, 43, 44, 51, 67, 82, 85, 96, 97, 98, 99, 100, 101),
+    32: (8, 41, 43, 44, 67, 102, 103, 104, 105, 106),
+})  # fmt: skip
+"""Setup → its subjects, of the setups that NTU RGB+D does not have."""
+
 EXPECTED_CLIPS = {
     ("cross_subject", "train"): 63360,
     ("cross_subject", "test"): 51120,
@@ -42,6 +63,7 @@ NTU120 = NTUEdition(
         "cross_subject": NTUProtocol("subject", range(1, 107), TRAINING_SUBJECTS),
         "cross_setup": NTUProtocol("setup", range(1, 33), TRAINING_SETUPS),
     },
+    parts=(*NTU60.parts, NTUPart(SETUP_SUBJECTS, actions=range(61, 121))),
     published=EXPECTED_CLIPS,
     missing_file="ntu120_missing_skeletons.txt",
     other_clips="leave out clips of other data sets",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from keras_actrec.datasets.clip_files import find_clip_files
 from keras_actrec.datasets.counts import CountMismatch, count_mismatches
+from keras_actrec.datasets.files import published_lines
 from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError
@@ -26,6 +27,8 @@ FRAME_RATE = 30.0
 SKELETON_SUFFIX = ".skeleton"
 VIDEO_SUFFIX = "_rgb.avi"
 MODALITIES = ("both", "skeleton")
+CAMERAS = range(1, 4)
+REPLICATIONS = range(1, 3)
 FOLDERS = f"a folder with *{SKELETON_SUFFIX} and *{VIDEO_SUFFIX} files, as ROOT/nturgb+d_skeletons and ROOT/nturgb+d_rgb"
 
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
@@ -78,6 +81,32 @@ class NTUProtocol:
     known: range
     training: frozenset[int]
 
+    def side(self, number: int) -> str:
+        """ "train" or "test"."""
+        return "train" if number in self.training else "test"
+
+
+@dataclass(frozen=True)
+class NTUPart:
+    """Setups in which every subject does every action in both replications before all three cameras: no clip is left open.
+
+    Attributes:
+        subjects: setup → numbers of the subjects.
+        actions: numbers of the actions.
+    """
+
+    subjects: Mapping[int, tuple[int, ...]]
+    actions: range
+
+    def takes(self) -> Iterator[tuple[ClipName, list[str]]]:
+        """The names of the clips that differ in their action only, together with the first of these clips."""
+        actions = [f"A{action:03d}" for action in self.actions]
+        for setup, subjects in self.subjects.items():
+            for camera, subject, replication in product(CAMERAS, subjects, REPLICATIONS):
+                first = ClipName(setup, camera, subject, replication, self.actions[0])
+                start = str(first)[: -len(actions[0])]
+                yield first, [start + action for action in actions]
+
 
 @dataclass(frozen=True)
 class NTUEdition:
@@ -87,6 +116,7 @@ class NTUEdition:
         title: the name in messages.
         class_names: by label.
         protocols: by name.
+        parts: the setups with their subjects and actions.
         published: (protocol, side), and ("all", "all") → clips, before the samples with missing skeletons are taken out.
         missing_file: file in `datasets/data` that names the samples with missing skeletons.
         other_clips: the way out for clips that are not of this data set.
@@ -95,6 +125,7 @@ class NTUEdition:
     title: str
     class_names: tuple[str, ...]
     protocols: Mapping[str, NTUProtocol]
+    parts: tuple[NTUPart, ...]
     published: Mapping[tuple[str, str], int]
     missing_file: str
     other_clips: str
@@ -102,9 +133,7 @@ class NTUEdition:
     @cached_property
     def missing_skeletons(self) -> frozenset[str]:
         """Names of the samples with missing or incomplete skeletons."""
-        file = resources.files("keras_actrec.datasets").joinpath("data", self.missing_file)
-        lines = file.read_text(encoding="ascii").splitlines()
-        return frozenset(line for line in lines if line and not line.startswith("#"))
+        return frozenset(published_lines(self.missing_file))
 
     @cached_property
     def published_kept(self) -> Mapping[tuple[str, str], int]:
@@ -112,10 +141,20 @@ class NTUEdition:
         gone = self.count(self.missing_skeletons)
         return {side: number - gone[side] for side, number in self.published.items()}
 
+    def published_names(self) -> Mapping[tuple[str, str], list[str]]:
+        """(protocol, side) → names of the clips that `published_kept` counts."""
+        names: dict[tuple[str, str], list[str]] = {side: [] for side in product(self.protocols, ("train", "test"))}
+        for part in self.parts:
+            for first, clips in part.takes():
+                kept = [clip for clip in clips if clip not in self.missing_skeletons]
+                for protocol, rule in self.protocols.items():
+                    names[protocol, rule.side(getattr(first, rule.part))] += kept
+        return names
+
     def split(self, protocol: str, names: Iterable[str]) -> Split:
         """Splits clip names. Raises DatasetError for a number that the protocol does not know."""
         rule = self.protocols[protocol]
-        train, test = [], []
+        sides: dict[str, list[str]] = {"train": [], "test": []}
         for name in names:
             number = getattr(ClipName.parse(name), rule.part)
             if number not in rule.known:
@@ -126,8 +165,8 @@ class NTUEdition:
                     expected=f"{rule.known[0]} to {rule.known[-1]}",
                     fix=self.other_clips,
                 )
-            (train if number in rule.training else test).append(name)
-        return Split(tuple(train), tuple(test))
+            sides[rule.side(number)].append(name)
+        return Split(tuple(sides["train"]), tuple(sides["test"]))
 
     def count(self, names: Iterable[str]) -> dict[tuple[str, str], int]:
         """How many of the names each side of each protocol has, and ("all", "all")."""
@@ -201,13 +240,13 @@ class NTUDataset:
         return {protocol: self.edition.split(protocol, names) for protocol in self.edition.protocols}
 
     def count_mismatches(self) -> tuple[CountMismatch, ...]:
-        """Sides of protocols whose usable clips are not as many as the whole data set's without the samples with missing
-        skeletons. The published clips are known by number, not by name. Empty with other classes than the data set's own.
+        """Sides of protocols whose usable clips are not those of the whole data set without the samples with missing
+        skeletons. Empty with other classes than the data set's own.
         """
         if self.class_names != self.edition.class_names:
             return ()
         expected = {side: number for side, number in self.edition.published_kept.items() if side[0] in self.edition.protocols}
-        return count_mismatches(self.protocols(), expected)
+        return count_mismatches(self.protocols(), expected, self.edition.published_names())
 
     def counts(self) -> pd.DataFrame:
         """How many clips each side of each protocol has, against the whole data set.

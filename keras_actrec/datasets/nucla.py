@@ -29,7 +29,7 @@ from types import MappingProxyType
 import numpy as np
 
 from keras_actrec.datasets.counts import CountMismatch, count_mismatches
-from keras_actrec.datasets.files import FILE_FIX, add_clip, number_rows, text_lines, walk_folders
+from keras_actrec.datasets.files import FILE_FIX, add_clip, number_rows, published_lines, text_lines, walk_folders
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import CleaningConfig
@@ -52,7 +52,8 @@ ACTIONS: Mapping[int, str] = MappingProxyType({
 
 VIEWS = range(1, 4)
 EXPECTED_CLIPS = {("view3", "train"): 1020, ("view3", "test"): 464}
-"""Clips of the JSON form, as the projects that use it count them."""
+"""Clips of the JSON form, as the projects that use it count them. Their names are `published_clips`; a folder in the data set's
+own form is held against them too, and what it has beyond them is named."""
 
 FRAME_RATE = 30.0
 """The sensor's; the data set does not say at which rate it was recorded."""
@@ -129,11 +130,33 @@ class NorthwesternUCLA:
 
     def count_mismatches(self) -> tuple[CountMismatch, ...]:
         """Sides of "view3" that do not have the clips of the whole data set."""
-        return count_mismatches(self.protocols(), EXPECTED_CLIPS)
+        published: dict[tuple[str, str], list[str]] = {side: [] for side in EXPECTED_CLIPS}
+        for clip_id in published_clips():
+            published["view3", "test" if clip_id.endswith("_v03") else "train"].append(clip_id)
+        return count_mismatches(self.protocols(), EXPECTED_CLIPS, published)
 
     def _split(self, view: int) -> Split:
         train = tuple(record.clip_id for record in self.records if record.camera != view)
         return Split(train, tuple(record.clip_id for record in self.records if record.camera == view))
+
+
+def published_clips() -> tuple[str, ...]:
+    """The ids of the 1484 clips of the JSON form, from `data/nucla_clips.txt`."""
+    clips = []
+    for line in published_lines("nucla_clips.txt"):
+        action_subject, *views = line.split()
+        for view, repetitions in zip(VIEWS, views, strict=True):
+            clips += [f"{action_subject}_e{number:02d}_v{view:02d}" for number in _numbers(repetitions)]
+    return tuple(clips)
+
+
+def _numbers(text: str) -> list[int]:
+    """0-2,4 is [0, 1, 2, 4]; none is []."""
+    numbers: list[int] = []
+    for part in () if text == "none" else text.split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
 
 
 def _find_clips(root: Path) -> dict[str, Path]:

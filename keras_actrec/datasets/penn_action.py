@@ -28,7 +28,7 @@ from typing import NoReturn
 import numpy as np
 from scipy.io import loadmat
 
-from keras_actrec.datasets.counts import CountMismatch, count_mismatches
+from keras_actrec.datasets.counts import BOTH_SIDES, CountMismatch, count_mismatches
 from keras_actrec.datasets.files import FILE_FIX, add_clip, walk_folders
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import DatasetError, SkeletonFormatError
@@ -42,7 +42,10 @@ PENN_CLASSES = (
 )  # fmt: skip
 """The values of `action`, in alphabetical order as on the data set's page."""
 
-EXPECTED_CLIPS = {("official", "train"): 1258, ("official", "test"): 1068}
+CLIPS = 2326
+"""Their names are 0001 to 2326."""
+
+EXPECTED_CLIPS = {("official", "train"): 1258, ("official", "test"): 1068, ("official", BOTH_SIDES): CLIPS}
 FRAME_RATE = 30.0
 """Usual for videos of the web; the data set does not say."""
 
@@ -114,8 +117,11 @@ class PennAction:
         return {"official": Split(train, tuple(name for name in names if name not in self._training))}
 
     def count_mismatches(self) -> tuple[CountMismatch, ...]:
-        """Sides of "official" that do not have the published number of clips."""
-        return count_mismatches(self.protocols(), EXPECTED_CLIPS)
+        """Sides of "official" that do not have the published number of clips, and the names that differ as those of both sides:
+        the number of a clip that is missing does not say which side it is of.
+        """
+        published = {("official", BOTH_SIDES): [f"{number:04d}" for number in range(1, CLIPS + 1)]}
+        return count_mismatches(self.protocols(), EXPECTED_CLIPS, published)
 
 
 def _record(clip_id: str, file: Path, label: int) -> ClipRecord:

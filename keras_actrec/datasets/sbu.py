@@ -16,7 +16,7 @@ x and y are normalised to the depth image (y down, sometimes outside 0 to 1), z 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,13 @@ SETS = (
 
 FOLDS = ((1, 9, 15, 19), (5, 7, 10, 16), (2, 3, 20, 21), (4, 6, 8, 11), (12, 13, 14, 17, 18))
 """Sets that test in each of the five folds; the other sets train (README)."""
+
+REPETITIONS = (
+    "22221132", "22221113", "22221122", "33311121", "22220121", "22221122", "22321122", "22211122", "22221122",
+    "12221122", "22120122", "22121122", "22221122", "22221122", "22230102", "22121112", "22121121", "22221120",
+    "22221122", "22221122", "22221122",
+)  # fmt: skip
+"""Of each of `SETS`, how often its actors do each class, 01 to 08: 22221132 is 2 times 01, …, 3 times 07, 2 times 08."""
 
 CLIPS = 282
 FOLD_CLIPS = (55, 52, 56, 54, 65)
@@ -110,15 +117,34 @@ class SBUKinect:
 
     def protocols(self) -> Mapping[str, Split]:
         """ "fold1" to "fold5": the sets of one fold test, the other sets train."""
-        return {f"fold{number}": self._split(frozenset(fold)) for number, fold in enumerate(FOLDS, start=1)}
+        return _folds([record.clip_id for record in self.records])
 
     def count_mismatches(self) -> tuple[CountMismatch, ...]:
         """Sides of folds that do not have the clips of the whole data set."""
-        return count_mismatches(self.protocols(), EXPECTED_CLIPS)
+        folds = _folds(published_clips())
+        published = {(fold, side): getattr(split, side) for fold, split in folds.items() for side in ("train", "test")}
+        return count_mismatches(self.protocols(), EXPECTED_CLIPS, published)
 
-    def _split(self, test_sets: frozenset[int]) -> Split:
-        train = tuple(record.clip_id for record in self.records if record.setup not in test_sets)
-        return Split(train, tuple(record.clip_id for record in self.records if record.setup in test_sets))
+
+def published_clips() -> tuple[str, ...]:
+    """The ids of the 282 clips of the whole data set, sorted."""
+    return tuple(
+        f"{pair}_{number:02d}_{repetition:03d}"
+        for pair, repetitions in zip(SETS, REPETITIONS, strict=True)
+        for number, count in enumerate(repetitions, start=1)
+        for repetition in range(1, int(count) + 1)
+    )
+
+
+def _folds(clip_ids: Sequence[str]) -> dict[str, Split]:
+    folds = {}
+    for number, fold in enumerate(FOLDS, start=1):
+        pairs = {SETS[place - 1] for place in fold}
+        sides: dict[bool, list[str]] = {True: [], False: []}
+        for clip_id in clip_ids:
+            sides[clip_id.split("_")[0] in pairs].append(clip_id)
+        folds[f"fold{number}"] = Split(tuple(sides[False]), tuple(sides[True]))
+    return folds
 
 
 def _why_left_out(clip_id: str) -> str:

@@ -331,7 +331,8 @@ class ToyotaSmarthome:
         return dict.fromkeys(TRAINING_CAMERAS, names)
 
     def count_mismatches(self) -> tuple[CountMismatch, ...]:
-        """Sides of protocols that do not have the number of clips of the authors' lists."""
+        """Sides of protocols that do not have the number of clips of the authors' lists: the numbers only, since the names are
+        known from the lists alone, which are not in the data root."""
         protocols = self.protocols()
         return count_mismatches(protocols, {side: n for side, n in EXPECTED_CLIPS.items() if side[0] in protocols})
 

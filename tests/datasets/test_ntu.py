@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from keras_actrec.datasets import clip_files
 from keras_actrec.datasets.counts import CountMismatch
 from keras_actrec.datasets.ntu import (
     EXPECTED_CLIPS,
+    NTU60,
     NTU60_CLASSES,
     NTURGBD,
     ClipName,
@@ -34,6 +36,12 @@ def touch(root: Path, *files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return root
+
+
+def list_skeletons(monkeypatch, names: Iterable[str]) -> None:
+    """Any folder lists the skeleton files of these names from now on; the index reads names only."""
+    files = tuple(f"{name}.skeleton" for name in names)
+    monkeypatch.setattr(clip_files, "walk_folders", lambda root, *, expected, fix: [(root, files)])
 
 
 def pair(name: str) -> tuple[str, str]:
@@ -129,10 +137,8 @@ def test_counts_on_the_full_list_of_names(published_names):
 
 
 def test_counts_of_a_whole_data_root(published_names, tmp_path, monkeypatch):
-    """A folder that lists all 56,880 skeleton files; the index reads names only."""
-    names = published_names["available"] | published_names["missing"]
-    files = tuple(f"{name}.skeleton" for name in names)
-    monkeypatch.setattr(clip_files, "walk_folders", lambda root, *, expected, fix: [(root, files)])
+    """A folder that lists all 56,880 skeleton files."""
+    list_skeletons(monkeypatch, published_names["available"] | published_names["missing"])
     dataset = NTURGBD(tmp_path, modality="skeleton")
     table = dataset.counts()
     assert (table.found == table.expected_found).all() and (table.kept == table.expected_kept).all()
@@ -198,13 +204,49 @@ def test_skeletons_alone_need_no_video(tmp_path):
 def test_a_part_of_the_data_set_is_reported(tmp_path):
     """Against the clips that remain after the 302 are gone; a clip without its video is not there."""
     dataset = NTURGBD(touch(tmp_path, *pair("S001C002P001R001A001"), "S001C001P001R001A001.skeleton"))
-    assert dataset.count_mismatches() == (
-        CountMismatch("cross_subject", "train", 1, 40091),
-        CountMismatch("cross_subject", "test", 0, 16487),
-        CountMismatch("cross_view", "train", 1, 37646),
-        CountMismatch("cross_view", "test", 0, 18932),
-    )
+    mismatches = dataset.count_mismatches()
+    assert [(m.protocol, m.side, m.found, m.expected, len(m.missing)) for m in mismatches] == [
+        ("cross_subject", "train", 1, 40091, 40090),
+        ("cross_subject", "test", 0, 16487, 16487),
+        ("cross_view", "train", 1, 37646, 37645),
+        ("cross_view", "test", 0, 18932, 18932),
+    ]
+    assert mismatches[0].missing[:2] == ("S001C001P001R001A001", "S001C001P001R001A002")
+    assert "S001C001P001R001A001" in mismatches[3].missing and not any(m.unexpected for m in mismatches)
     assert dataset.cleaning == CleaningConfig()
+
+
+def test_published_names_have_the_published_counts():
+    names = NTU60.published_names()
+    assert {side: len(set(clips)) for side, clips in names.items()} == {
+        ("cross_subject", "train"): 40091,
+        ("cross_subject", "test"): 16487,
+        ("cross_view", "train"): 37646,
+        ("cross_view", "test"): 18932,
+    }
+    everything = {clip for clips in names.values() for clip in clips}
+    assert len(everything) == 56578 and not everything & missing_skeletons()
+    for protocol in ("cross_subject", "cross_view"):  # NTU60.split reads the numbers from the names
+        split = NTU60.split(protocol, everything)
+        assert (set(split.train), set(split.test)) == (set(names[protocol, "train"]), set(names[protocol, "test"]))
+
+
+def test_published_names_are_those_of_the_data_set(published_names):
+    assert {clip for clips in NTU60.published_names().values() for clip in clips} == published_names["available"]
+
+
+def test_clips_that_differ_are_named(tmp_path, monkeypatch):
+    """Subject 3 and camera 2; subject 9 is of setup 2, not of setup 1, and tests before camera 1 in cross-view."""
+    names = {clip for clips in NTU60.published_names().values() for clip in clips}
+    gone, other = "S004C002P003R002A060", "S001C001P009R001A001"
+    list_skeletons(monkeypatch, names - {gone} | {other, MISSING})
+    dataset = NTURGBD(tmp_path, modality="skeleton")
+    assert dataset.count_mismatches() == (
+        CountMismatch("cross_subject", "train", 40092, 40091, unexpected=(other,)),
+        CountMismatch("cross_subject", "test", 16486, 16487, missing=(gone,)),
+        CountMismatch("cross_view", "train", 37645, 37646, missing=(gone,)),
+        CountMismatch("cross_view", "test", 18933, 18932, unexpected=(other,)),
+    )
 
 
 def test_own_classes_have_no_expected_counts(tmp_path):

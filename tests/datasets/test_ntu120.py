@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from keras_actrec.datasets import clip_files
 from keras_actrec.datasets.counts import CountMismatch
 from keras_actrec.datasets.ntu import NTU60, NTU60_CLASSES, NTURGBD
 from keras_actrec.datasets.ntu120 import (
@@ -24,7 +23,7 @@ from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from tests.datasets.test_ntu import pair, touch
+from tests.datasets.test_ntu import list_skeletons, pair, touch
 from tests.skeletons.bodies import person
 
 MISSING_IN_THE_SECOND_PART = "S032C003P067R002A077"  # Last name of the published list.
@@ -119,10 +118,8 @@ def test_the_numbers_in_names_are_those_of_other_projects(published_names):
 
 @pytest.fixture
 def whole_root(published_names, tmp_path, monkeypatch) -> Path:
-    """A folder that lists all 114,480 skeleton files; the index reads names only."""
-    names = published_names["available"] + published_names["missing"]
-    files = tuple(f"{name}.skeleton" for name in names)
-    monkeypatch.setattr(clip_files, "walk_folders", lambda root, *, expected, fix: [(root, files)])
+    """A folder that lists all 114,480 skeleton files."""
+    list_skeletons(monkeypatch, published_names["available"] + published_names["missing"])
     return tmp_path
 
 
@@ -168,11 +165,49 @@ def test_records_of_both_parts(tmp_path):
 
 def test_a_part_of_the_data_set_is_reported(tmp_path):
     mismatches = NTURGBD120(touch(tmp_path, *pair("S001C001P001R001A001"))).count_mismatches()
-    assert mismatches == (
-        CountMismatch("cross_subject", "train", 1, 63026),
-        CountMismatch("cross_subject", "test", 0, 50919),
-        CountMismatch("cross_setup", "train", 0, 54468),
-        CountMismatch("cross_setup", "test", 1, 59477),
+    assert [(m.protocol, m.side, m.found, m.expected, len(m.missing)) for m in mismatches] == [
+        ("cross_subject", "train", 1, 63026, 63025),
+        ("cross_subject", "test", 0, 50919, 50919),
+        ("cross_setup", "train", 0, 54468, 54468),
+        ("cross_setup", "test", 1, 59477, 59476),
+    ]
+    assert "S032C003P106R002A120" in mismatches[2].missing and MISSING_IN_THE_SECOND_PART not in mismatches[2].missing
+
+
+def all_published_names() -> set[str]:
+    return {clip for clips in NTU120.published_names().values() for clip in clips}
+
+
+def test_published_names_have_the_published_counts():
+    names = NTU120.published_names()
+    assert {side: len(set(clips)) for side, clips in names.items()} == {
+        ("cross_subject", "train"): 63026,
+        ("cross_subject", "test"): 50919,
+        ("cross_setup", "train"): 54468,
+        ("cross_setup", "test"): 59477,
+    }
+    everything = all_published_names()
+    assert len(everything) == 113945 and not everything & missing_skeletons()
+    for protocol in ("cross_subject", "cross_setup"):  # NTU120.split reads the numbers from the names
+        split = NTU120.split(protocol, everything)
+        assert (set(split.train), set(split.test)) == (set(names[protocol, "train"]), set(names[protocol, "test"]))
+    first_part = {clip for clips in NTU60.published_names().values() for clip in clips}
+    assert {clip for clip in everything if ClipName.parse(clip).setup <= 17} == first_part
+
+
+def test_published_names_are_those_of_the_data_set(published_names):
+    assert all_published_names() == set(published_names["available"])
+
+
+def test_clips_that_differ_are_named(tmp_path, monkeypatch):
+    """Subject 106 tests, setup 32 trains. A first action in a setup of the second part was not published: subject 41 tests."""
+    gone, other = "S032C001P106R001A120", "S019C001P041R001A001"
+    list_skeletons(monkeypatch, all_published_names() - {gone} | {other})
+    dataset = NTURGBD120(tmp_path, modality="skeleton")
+    assert dataset.count_mismatches() == (
+        CountMismatch("cross_subject", "test", 50919, 50919, missing=(gone,), unexpected=(other,)),
+        CountMismatch("cross_setup", "train", 54467, 54468, missing=(gone,)),
+        CountMismatch("cross_setup", "test", 59478, 59477, unexpected=(other,)),
     )
 
 

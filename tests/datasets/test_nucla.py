@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from keras_actrec.datasets.nucla import ACTIONS, NorthwesternUCLA, read_nucla_frames, read_nucla_json
+from keras_actrec.datasets.counts import CountMismatch
+from keras_actrec.datasets.nucla import ACTIONS, NorthwesternUCLA, published_clips, read_nucla_frames, read_nucla_json
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import clean
 from keras_actrec.skeletons.layouts import KINECT_V1
@@ -187,10 +188,34 @@ def test_each_view_tests_in_its_protocol(tmp_path):
     assert protocols["view3"].train == ("a01_s01_e00_v01", "a01_s01_e00_v02")
     assert protocols["view3"].test == ("a01_s01_e00_v03",)
     assert protocols["view1"].test == ("a01_s01_e00_v01",)
-    assert [str(m) for m in dataset.count_mismatches()] == [
-        "view3 train: 2 clips, 1020 were published",
-        "view3 test: 1 clips, 464 were published",
+    assert [(m.protocol, m.side, m.found, m.expected, len(m.missing)) for m in dataset.count_mismatches()] == [
+        ("view3", "train", 2, 1020, 1018),
+        ("view3", "test", 1, 464, 463),
     ]
+
+
+def test_published_clips_are_as_many_as_were_published():
+    clips = published_clips()
+    assert len(set(clips)) == 1484 and sum(clip.endswith("_v03") for clip in clips) == 464
+    assert {int(clip[1:3]) for clip in clips} == set(ACTIONS) and {int(clip[5:7]) for clip in clips} == set(range(1, 11))
+    # Performances 0, 2 and 4 only; one number above 9; a person before two sensors only.
+    assert [clip for clip in clips if clip.startswith("a03_s09") and clip.endswith("_v02")] == [
+        "a03_s09_e00_v02", "a03_s09_e02_v02", "a03_s09_e04_v02",
+    ]  # fmt: skip
+    assert "a04_s04_e10_v01" in clips and not any(clip.startswith("a05_s05") and clip.endswith("_v03") for clip in clips)
+
+
+@pytest.mark.parametrize("form", ["json", "frames"])
+def test_clips_that_differ_are_named(tmp_path, form):
+    for clip in {*published_clips(), "a05_s05_e00_v03"} - {"a12_s10_e04_v01"}:
+        if form == "json":
+            (tmp_path / f"{clip}.json").touch()
+        else:
+            write_frames(tmp_path, {1: []}, f"view_{clip[-1]}/{clip[:-4]}")
+    assert NorthwesternUCLA(tmp_path).count_mismatches() == (
+        CountMismatch("view3", "train", 1019, 1020, missing=("a12_s10_e04_v01",)),
+        CountMismatch("view3", "test", 465, 464, unexpected=("a05_s05_e00_v03",)),
+    )
 
 
 def test_the_same_clip_twice(tmp_path):
@@ -245,6 +270,7 @@ def real(real_root):
 def test_the_real_data_set_is_complete(real):
     assert len(real.records) == 1484 and real.left_out == () and real.count_mismatches() == ()
     assert {r.subject for r in real.records} == set(range(1, 11)) and {r.label for r in real.records} == set(range(10))
+    assert tuple(sorted(published_clips())) == tuple(r.clip_id for r in real.records)
     sizes = {name: (len(split.train), len(split.test)) for name, split in real.protocols().items()}
     assert sizes["view3"] == (1020, 464)
     assert all(sum(size) == 1484 for size in sizes.values())

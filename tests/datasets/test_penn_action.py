@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from keras_actrec.datasets.counts import BOTH_SIDES, CountMismatch
 from keras_actrec.datasets.penn_action import PENN_CLASSES, PennAction, load_boxes, read_penn_skeleton
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import clean
@@ -147,7 +148,22 @@ def test_records_and_the_official_split(tmp_path):
     assert [str(m) for m in dataset.count_mismatches()] == [
         "official train: 2 clips, 1258 were published",
         "official test: 1 clips, 1068 were published",
+        "official train and test: 3 clips, 2326 were published; missing: 0004, 0005, 0006, 0007, 0008, 0009, 0010, 0011, 0012, "
+        "0013 and 2313 more",
     ]
+
+
+def test_clips_that_differ_are_named(tmp_path):
+    """A number does not say to which side its clip belongs."""
+    sides = write(tmp_path / "other", "train"), write(tmp_path / "other", "test", train=-1)
+    labels = tmp_path / "root" / "labels"
+    labels.mkdir(parents=True)
+    for number in {*range(1, 2328)} - {17, 2326}:  # 1258 train, without 17; 1067 test: without 2326, with 2327
+        (labels / f"{number:04d}.mat").hardlink_to(sides[number > 1258])
+    assert PennAction(tmp_path / "root").count_mismatches() == (
+        CountMismatch("official", "train", 1257, 1258),
+        CountMismatch("official", BOTH_SIDES, 2325, 2326, missing=("0017", "2326"), unexpected=("2327",)),
+    )
 
 
 def test_frames_beside_the_labels_are_the_video(tmp_path):

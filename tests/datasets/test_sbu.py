@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keras_actrec.datasets.sbu import FOLDS, SBU_CLASSES, SETS, SBUKinect, read_sbu_skeleton
+from keras_actrec.datasets.counts import CountMismatch
+from keras_actrec.datasets.sbu import FOLDS, SBU_CLASSES, SETS, SBUKinect, published_clips, read_sbu_skeleton
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import clean
 from keras_actrec.skeletons.layouts import SBU_15
@@ -129,11 +130,34 @@ def test_folds_are_those_of_the_readme(tmp_path):
 def test_missing_clips_are_counted(tmp_path):
     write_clip(tmp_path)
     mismatches = SBUKinect(tmp_path).count_mismatches()
-    assert [str(m) for m in mismatches[:2]] == [
-        "fold1 train: 0 clips, 227 were published",
-        "fold1 test: 1 clips, 55 were published",
+    assert [(m.protocol, m.side, m.found, m.expected, len(m.missing)) for m in mismatches[:2]] == [
+        ("fold1", "train", 0, 227, 227),
+        ("fold1", "test", 1, 55, 54),
     ]
     assert len(mismatches) == 10
+    assert str(mismatches[1]).startswith("fold1 test: 1 clips, 55 were published; missing: s01s02_01_002, s01s02_02_001, ")
+
+
+def test_published_clips_are_as_many_as_were_published():
+    """Yun et al. 2012: 21 sets, about 300 clips; README: folds of 55, 52, 56, 54 and 65."""
+    clips = published_clips()
+    assert len(set(clips)) == 282 and list(clips) == sorted(clips)
+    assert [sum(SETS.index(clip[:6]) + 1 in fold for clip in clips) for fold in FOLDS] == [55, 52, 56, 54, 65]
+    assert {clip[:6] for clip in clips} == set(SETS) and {clip[7:9] for clip in clips} == {f"{n:02}" for n in range(1, 9)}
+
+
+def test_clips_that_differ_are_named(tmp_path):
+    """Of set 21, s07s03, which tests in fold 3."""
+    for clip in {*published_clips(), "s07s03_05_002"} - {"s07s03_07_002"}:
+        write_clip(tmp_path, clip.replace("_", "/"))
+    names = {"missing": ("s07s03_07_002",), "unexpected": ("s07s03_05_002",)}
+    assert SBUKinect(tmp_path).count_mismatches() == (
+        CountMismatch("fold1", "train", 227, 227, **names),
+        CountMismatch("fold2", "train", 230, 230, **names),
+        CountMismatch("fold3", "test", 56, 56, **names),
+        CountMismatch("fold4", "train", 228, 228, **names),
+        CountMismatch("fold5", "train", 217, 217, **names),
+    )
 
 
 def test_the_same_clip_twice(tmp_path):
