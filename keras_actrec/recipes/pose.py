@@ -13,9 +13,11 @@ import numpy as np
 
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
+from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.files import whole_file
 from keras_actrec.recipes.experiment import Experiment, run_experiment
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
+from keras_actrec.skeletons.layouts import JHMDB_15
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.skeletons.views import VIEWS
 from keras_actrec.training.config import StageConfig
@@ -67,13 +69,17 @@ TASKS: Mapping[str, PoseTask] = MappingProxyType({
 
 
 def task_of(name: str, dataset: ActionDataset) -> PoseTask:
-    """How the poses of a data set are used: `TASKS`, or for data of one's own the first protocol, in body sizes.
+    """How the poses of a data set are used: `TASKS`; for data of one's own the first protocol, in body sizes, and retargeted
+    to the 15 joints of JHMDB where the layout has no middle of the spine to be the origin (COCO, OpenPose, MediaPipe).
 
     Args:
         name: name in `keras_actrec.datasets.catalogue`.
         dataset: the data set, opened.
     """
-    return TASKS.get(name) or PoseTask(tuple(dataset.protocols())[:1], scale="body")
+    if name in TASKS:
+        return TASKS[name]
+    layout = None if "spine_mid" in dataset_layout(dataset).joints else JHMDB_15.name
+    return PoseTask(tuple(dataset.protocols())[:1], layout=layout, scale="body")
 
 
 def pose_experiment(task: PoseTask, settings: str, workdir: Path, *, seed: int = 0) -> Experiment:

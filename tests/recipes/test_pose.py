@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from keras_actrec.recipes import pose
 from keras_actrec.recipes.experiment import ExperimentResult
 from keras_actrec.recipes.pose import TASKS, PoseTask, pose_experiment, run_folds, task_of
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION
-from keras_actrec.skeletons.layouts import SBU_15
+from keras_actrec.skeletons.layouts import COCO_17, KINECT_V1, OPENPOSE_18, SBU_15
 from keras_actrec.skeletons.views import VIEWS
 from tests.datasets.test_catalogue import ROOTS
 from tests.recipes.small_data import write_sbu
@@ -77,6 +78,12 @@ def test_protocols_of_the_tasks_are_those_of_the_data_sets(name, tmp_path):
     assert set(task.protocols) <= set(dataset.protocols())
     if len(task.protocols) > 1:  # folds: all of them
         assert task.protocols == tuple(dataset.protocols())
+
+
+@pytest.mark.parametrize(("layout", "expected"), [(COCO_17, "jhmdb_15"), (OPENPOSE_18, "jhmdb_15"), (KINECT_V1, None)])
+def test_poses_without_a_spine_are_retargeted_to_ones_that_have_it(layout, expected):
+    dataset = SimpleNamespace(records=[SimpleNamespace(layout=layout)], protocols=lambda: {"split": None, "split_2": None})
+    assert task_of("own", dataset) == PoseTask(("split",), layout=expected, scale="body")
 
 
 # Folds ------------------------------------------------------------------------------------------------------------------------
