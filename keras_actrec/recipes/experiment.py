@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -273,7 +273,8 @@ def _train(
         built = replace(config, streams="both") if rgb_only else config
         model = sta_hands(built)
         if experiment.initial is not None:
-            copy_initial_weights(model, built, experiment.initial)
+            inputs = {"layout": experiment.joint_layout(dataset).name, "tensor": asdict(experiment.tensor)}
+            copy_initial_weights(model, built, experiment.initial, inputs=inputs)
         stages = []
         if config.has_pose_network:
             stages.append((pose_stream(model), experiment.pose_stage))

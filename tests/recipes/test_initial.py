@@ -20,6 +20,7 @@ SMALL = STAHandsConfig(
     pose_features=6, lstm_units=7, spatial_attention_units=4, temporal_attention_units=4, temporal_features=5,
 )  # fmt: skip
 POSE = replace(SMALL, streams="pose")
+INPUTS = {"layout": "kinect_v2", "tensor": {"scale": "body", "people": 2}}
 CLASSIFIERS = {"pose_logits", "rgb_logits"}
 
 
@@ -37,6 +38,7 @@ def finished_run(folder: Path, config: STAHandsConfig, stages=("pose",), seed: i
         model = scrambled(config, seed + number)
         save_weights(model, folder / stage / "model.weights.h5")
     metrics = {"per_class": {f"class {k}": {} for k in range(config.classes)}, "stages": [{"name": name} for name in stages]}
+    metrics["configuration"] = {**INPUTS, "holdout": 0.05}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return model
 
@@ -54,7 +56,7 @@ def test_all_weights_but_the_classifiers_are_those_of_the_last_stage(tmp_path, c
     other = weights(finished_run(tmp_path, replace(config, classes=5), stages))
     model = sta_hands(config)
     before = weights(model)
-    copy_initial_weights(model, config, tmp_path)
+    copy_initial_weights(model, config, tmp_path, inputs=INPUTS)
     after = weights(model)
     assert set(after) == set(other) and set(after) & CLASSIFIERS == {f"{stage}_logits" for stage in stages}
     for name, arrays in after.items():
@@ -67,7 +69,7 @@ def test_all_weights_but_the_classifiers_are_those_of_the_last_stage(tmp_path, c
 def test_classifiers_are_new_even_for_as_many_classes(tmp_path):
     other = weights(finished_run(tmp_path, POSE))
     model = sta_hands(POSE)
-    copy_initial_weights(model, POSE, tmp_path)
+    copy_initial_weights(model, POSE, tmp_path, inputs=INPUTS)
     assert not np.array_equal(model.get_layer("pose_logits").kernel, other["pose_logits"][0])
 
 
@@ -83,7 +85,7 @@ def test_a_run_that_is_not_finished(tmp_path, content):
     else:
         (tmp_path / "metrics.json").write_text(content)
     with pytest.raises(WeightsError, match=r"metrics\.json: no finished run to take weights from") as error:
-        copy_initial_weights(sta_hands(POSE), POSE, tmp_path)
+        copy_initial_weights(sta_hands(POSE), POSE, tmp_path, inputs=INPUTS)
     assert "working directory of a finished run" in error.value.fix
 
 
@@ -96,7 +98,7 @@ def test_weights_that_do_not_read(tmp_path, damage):
     if damage == "cut":
         file.write_bytes(content[: len(content) // 2])
     with pytest.raises(WeightsError, match=r"pose/model\.weights\.h5: the weights cannot be read"):
-        copy_initial_weights(sta_hands(POSE), POSE, tmp_path)
+        copy_initial_weights(sta_hands(POSE), POSE, tmp_path, inputs=INPUTS)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,14 @@ def test_a_run_of_another_preset_or_other_tensors_is_refused_and_changes_nothing
     model = sta_hands(POSE)
     before = model.get_weights()
     with pytest.raises(WeightsError, match=r"pose/model\.weights\.h5.*do not fit the model"):
-        copy_initial_weights(model, POSE, tmp_path)
+        copy_initial_weights(model, POSE, tmp_path, inputs=INPUTS)
     for found, expected in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("changes", [{"layout": "sbu_15"}, {"tensor": {"scale": "none", "people": 2}}], ids=str)
+def test_a_run_on_other_inputs_of_the_same_shape(tmp_path, changes):
+    finished_run(tmp_path, POSE)
+    (name,) = changes
+    with pytest.raises(WeightsError, match=f"the run was trained on other inputs: {name} .found .*, expected"):
+        copy_initial_weights(sta_hands(POSE), POSE, tmp_path, inputs={**INPUTS, **changes})
