@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status
 
 LEAST_RATIO = 0.85
 WIDTH, HEIGHT = 1920, 1080
@@ -150,12 +150,9 @@ def main() -> int:
             root = place / "ntu"
             root.mkdir()
             make_clips(root, args.clips, args.frames)
-        try:
-            dataset = FirstClips(NTURGBD(root), args.clips)
-            return 0 if report(*measure(dataset, place, args)) else 1
-        except ActrecError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        rates: list[list[float]] = []
+        status = exit_status(lambda: rates.extend(measure(FirstClips(NTURGBD(root), args.clips), place, args)))
+    return status or int(not report(*rates))
 
 
 if __name__ == "__main__":

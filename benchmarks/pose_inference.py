@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.errors import ActrecError, DatasetError, SkeletonFormatError
+from keras_actrec.errors import DatasetError, SkeletonFormatError
+from keras_actrec.scripts import exit_status
 
 if TYPE_CHECKING:
     from keras_actrec.recipes.experiment import Experiment
@@ -206,6 +207,17 @@ def report(rates: Mapping[str, list[float]]) -> None:
         print(json.dumps(line | {"least": round(min(values), 2), "most": round(max(values), 2)}))
 
 
+def run(args: argparse.Namespace, place: str) -> None:
+    from keras_actrec.recipes.pose import TASKS, pose_experiment, task_of
+
+    dataset = None if args.data_root is None else open_dataset(args.dataset, args.data_root, video=False)
+    task = TASKS[args.dataset] if dataset is None else task_of(args.dataset, dataset)
+    experiment = pose_experiment(task, args.preset, Path())
+    clips = made_clips(args.dataset, experiment, args) if dataset is None else read_clips(dataset, experiment, args)
+    print(f"{args.dataset}, {args.preset} settings, {place}", file=sys.stderr)
+    report(measure(clips, experiment, args))
+
+
 def main() -> int:
     args = arguments()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -214,19 +226,7 @@ def main() -> int:
     except OSError as error:
         print(f"error: core {args.core} cannot be used: {error.strerror}", file=sys.stderr)
         return 1
-    from keras_actrec.recipes.pose import TASKS, pose_experiment, task_of
-
-    try:
-        dataset = None if args.data_root is None else open_dataset(args.dataset, args.data_root, video=False)
-        task = TASKS[args.dataset] if dataset is None else task_of(args.dataset, dataset)
-        experiment = pose_experiment(task, args.preset, Path())
-        clips = made_clips(args.dataset, experiment, args) if dataset is None else read_clips(dataset, experiment, args)
-        print(f"{args.dataset}, {args.preset} settings, {place}", file=sys.stderr)
-        report(measure(clips, experiment, args))
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: run(args, place))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status, given
 
 if TYPE_CHECKING:
     from keras_actrec.recipes.experiment import Experiment
@@ -67,21 +66,18 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
 
     base = table_experiment(args.table, task, args.preset, args.workdir, synthetic=args.data_root is None)
 
-    def changed(config, **values):
-        return replace(config, **{name: value for name, value in values.items() if value is not None})
-
     stages = {}
     for index, name in ((0, "pose_stage"), (-1, "rgb_stage")):
         stage = getattr(base, name)
-        stages[name] = changed(
+        stages[name] = given(
             stage.with_epochs(args.epochs[index]) if args.epochs else stage,
             learning_rate=args.learning_rate and args.learning_rate[index],
             batch_size=args.batch_size,
         )
-    return changed(
+    return given(
         base,
         cache_dir=args.cache_dir,
-        sensor=changed(base.sensor, name=args.sensor, weights=args.sensor_weights, image_size=args.image_size),
+        sensor=given(base.sensor, name=args.sensor, weights=args.sensor_weights, image_size=args.image_size),
         crop_size=args.crop_size,
         workers=args.workers,
         holdout=args.holdout,
@@ -91,30 +87,25 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
     )
 
 
-def main() -> int:
-    args = arguments()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+def run(args: argparse.Namespace) -> None:
     from keras_actrec.recipes.ablations import open_for_table, run_ablations
     from keras_actrec.recipes.pose import task_of
-    from keras_actrec.recipes.tables import repeat_command, summary_rows
-    from keras_actrec.training.summary import add_to_summary
+    from keras_actrec.recipes.tables import repeat_command, report_table
 
     folders = {"DATA_ROOT": args.data_root, "WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}
     command = repeat_command("experiments/ablations.py", folders)
-    try:
-        dataset = open_for_table(args.table, args.dataset, args.data_root, args.cache_dir or args.workdir / "cache")
-        task = task_of(args.dataset, dataset)
-        protocols = (args.protocol,) if args.protocol else task.protocols
-        base = experiment_from(args, task)
-        rows, text = run_ablations(args.table, dataset, base, protocols, args.seeds, command=command)
-        if args.summary:
-            add_to_summary(args.summary, summary_rows(rows))
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(text)
-    print(f"written to {args.workdir}/table{args.table}.md and .csv")
-    return 0
+    dataset = open_for_table(args.table, args.dataset, args.data_root, args.cache_dir or args.workdir / "cache")
+    task = task_of(args.dataset, dataset)
+    protocols = (args.protocol,) if args.protocol else task.protocols
+    base = experiment_from(args, task)
+    rows, text = run_ablations(args.table, dataset, base, protocols, args.seeds, command=command)
+    report_table(args.workdir / f"table{args.table}", rows, text, summary=args.summary)
+
+
+def main() -> int:
+    args = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

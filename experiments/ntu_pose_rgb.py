@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status, given
 
 
 def arguments() -> argparse.Namespace:
@@ -58,20 +57,17 @@ def experiment_from(args: argparse.Namespace):
     paper = TwoStreamExperiment(args.workdir, data_root=args.data_root)
     base = embedded_default(args.workdir) if args.data_root is None else paper
 
-    def changed(config, **values):
-        return replace(config, **{name: value for name, value in values.items() if value is not None})
-
     stages = {}
     for index, name in enumerate(("pose_stage", "rgb_stage")):
-        stages[name] = changed(
+        stages[name] = given(
             getattr(base, name),
             epochs=args.epochs and args.epochs[index],
             learning_rate=args.learning_rate and args.learning_rate[index],
             batch_size=args.batch_size,
             patience=args.patience,
         )
-    sensor = changed(base.sensor, name=args.sensor, weights=args.sensor_weights, image_size=args.image_size, dtype=args.dtype)
-    experiment = changed(
+    sensor = given(base.sensor, name=args.sensor, weights=args.sensor_weights, image_size=args.image_size, dtype=args.dtype)
+    experiment = given(
         base,
         protocol=args.protocol,
         preset=args.preset,
@@ -79,7 +75,7 @@ def experiment_from(args: argparse.Namespace):
         retry_left_out=args.retry_left_out,
         strategy=args.strategy,
         cache_dir=args.cache_dir,
-        tensor=changed(base.tensor, order=args.joint_order),
+        tensor=given(base.tensor, order=args.joint_order),
         sensor=sensor,
         crop_size=args.crop_size,
         workers=args.workers,
@@ -89,23 +85,22 @@ def experiment_from(args: argparse.Namespace):
     return with_seed(experiment, args.seed)
 
 
-def main() -> int:
-    args = arguments()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+def run(args: argparse.Namespace) -> None:
     from keras_actrec.recipes.two_stream import run_two_stream
 
-    try:
-        result = run_two_stream(experiment_from(args))
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    result = run_two_stream(experiment_from(args))
     for stream, accuracy in result.metrics["accuracy"].items():
         kinds = result.metrics.get("accuracy_by_kind", {}).get(stream, {})
         print(
             f"{stream:>6} {100 * accuracy:5.1f} %" + "".join(f"   {kind} {100 * value:.0f} %" for kind, value in kinds.items())
         )
     print(f"results in {args.workdir}, exported model in {result.export}")
-    return 0
+
+
+def main() -> int:
+    args = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

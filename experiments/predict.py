@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status
 
 
 def arguments() -> argparse.Namespace:
@@ -25,19 +25,18 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = arguments()
+def run(args: argparse.Namespace) -> None:
     from keras_actrec.recipes.prediction import predict_clip, write_explanation
 
-    try:
-        prediction = predict_clip(args.model, args.video, args.skeleton, sensor_weights=args.sensor_weights)
-        for name, probability in prediction.top():
-            print(f"{100 * probability:6.2f} %  {name}")
-        print(f"wrote {write_explanation(prediction, args.out or Path(f'{args.video.stem}_explained.avi'))}")
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    prediction = predict_clip(args.model, args.video, args.skeleton, sensor_weights=args.sensor_weights)
+    for name, probability in prediction.top():
+        print(f"{100 * probability:6.2f} %  {name}")
+    print(f"wrote {write_explanation(prediction, args.out or Path(f'{args.video.stem}_explained.avi'))}")
+
+
+def main() -> int:
+    args = arguments()
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -10,25 +10,28 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status
 from keras_actrec.training.summary import add_to_summary, summarise
 
 
-def main() -> int:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("metrics", type=Path, nargs="+", help="metrics.json of each run")
     parser.add_argument("--command", required=True, help="how to repeat the runs; SEED stands for the seed")
     parser.add_argument("--metric", choices=("accuracy", "mean_class_accuracy", "macro_f1"), default="accuracy")
     parser.add_argument("--out", type=Path, default=Path("results/summary.csv"), help="default: %(default)s")
-    args = parser.parse_args()
-    try:
-        rows = summarise(args.metrics, command=args.command, metric=args.metric)
-        add_to_summary(args.out, rows)
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    rows = summarise(args.metrics, command=args.command, metric=args.metric)
+    add_to_summary(args.out, rows)
     print(rows.to_string(index=False))
-    return 0
+
+
+def main() -> int:
+    args = arguments()
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import logging
 import sys
 from pathlib import Path
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status
 
 
 def arguments() -> argparse.Namespace:
@@ -38,36 +38,31 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    args = arguments()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+def run(args: argparse.Namespace) -> None:
     from keras_actrec.datasets.catalogue import open_dataset
     from keras_actrec.recipes.pose import task_of
-    from keras_actrec.recipes.tables import repeat_command, summary_rows
+    from keras_actrec.recipes.tables import repeat_command, report_table
     from keras_actrec.recipes.transfer import run_transfer, transfer_experiments
-    from keras_actrec.training.summary import add_to_summary
 
     folders = {"SOURCE_ROOT": args.source_root, "TARGET_ROOT": args.target_root}
     folders |= {"WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}
     command = repeat_command("experiments/transfer.py", folders)
-    try:
-        source = open_dataset(args.source, args.source_root, video=False)
-        target = open_dataset(args.target, args.target_root, video=False)
-        source_task, target_task = task_of(args.source, source), task_of(args.target, target)
-        experiments = transfer_experiments(
-            source, target, source_task, target_task, args.preset, args.workdir, cache_dir=args.cache_dir,
-            epochs=args.epochs, learning_rate=args.learning_rate, batch_size=args.batch_size, resume=args.resume,
-        )  # fmt: skip
-        protocols = (args.protocol,) if args.protocol else target_task.protocols
-        rows, text = run_transfer(source, target, experiments, protocols, args.seeds, args.workdir, command=command)
-        if args.summary:
-            add_to_summary(args.summary, summary_rows(rows))
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(text)
-    print(f"written to {args.workdir}/transfer.md and .csv")
-    return 0
+    source = open_dataset(args.source, args.source_root, video=False)
+    target = open_dataset(args.target, args.target_root, video=False)
+    source_task, target_task = task_of(args.source, source), task_of(args.target, target)
+    experiments = transfer_experiments(
+        source, target, source_task, target_task, args.preset, args.workdir, cache_dir=args.cache_dir,
+        epochs=args.epochs, learning_rate=args.learning_rate, batch_size=args.batch_size, resume=args.resume,
+    )  # fmt: skip
+    protocols = (args.protocol,) if args.protocol else target_task.protocols
+    rows, text = run_transfer(source, target, experiments, protocols, args.seeds, args.workdir, command=command)
+    report_table(args.workdir / "transfer", rows, text, summary=args.summary)
+
+
+def main() -> int:
+    args = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

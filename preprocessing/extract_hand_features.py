@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.errors import ActrecError
 from keras_actrec.extraction.script import add_run_arguments, run_options
+from keras_actrec.scripts import exit_status
 
 
 def arguments() -> argparse.Namespace:
@@ -41,29 +41,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    args = arguments()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def run(args: argparse.Namespace) -> None:
     # After the arguments: TensorFlow takes seconds to load, --help should not.
     from keras_actrec.backbones.sensors import SensorConfig
     from keras_actrec.extraction.hand_features import extract_hand_features
 
-    try:
-        report = extract_hand_features(
-            open_dataset(args.dataset, args.data_root, video=True),
-            args.poses,
-            args.cache,
-            sensor=SensorConfig(args.sensor, args.sensor_weights, args.image_size, args.dtype, args.sensor_seed),
-            crop_size=args.crop_size,
-            pixel_size=None if args.pixel_size is None else tuple(args.pixel_size),
-            batch_size=args.batch_size,
-            **run_options(args),
-        )
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    report = extract_hand_features(
+        open_dataset(args.dataset, args.data_root, video=True),
+        args.poses,
+        args.cache,
+        sensor=SensorConfig(args.sensor, args.sensor_weights, args.image_size, args.dtype, args.sensor_seed),
+        crop_size=args.crop_size,
+        pixel_size=None if args.pixel_size is None else tuple(args.pixel_size),
+        batch_size=args.batch_size,
+        **run_options(args),
+    )
     print(report)
-    return 0
+
+
+def main() -> int:
+    args = arguments()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.errors import ActrecError
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.extraction.script import add_run_arguments, run_options
+from keras_actrec.scripts import exit_status
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.pose_tensor import SCALES, PoseTensorConfig
 from keras_actrec.skeletons.sampling import SamplingConfig
@@ -62,22 +62,21 @@ def tensor_from(args: argparse.Namespace) -> PoseTensorConfig:
     return PoseTensorConfig(args.order, args.order_seed, args.center, args.people, args.scale)
 
 
+def run(args: argparse.Namespace) -> None:
+    report = extract_poses(
+        open_dataset(args.dataset, args.data_root, video=args.modality == "both"),
+        args.cache,
+        layout=LAYOUTS[args.layout] if args.layout else None,
+        tensor=tensor_from(args),
+        sampling=SamplingConfig(args.frames, args.sampling, args.subsequences, args.sampling_seed),
+        **run_options(args),
+    )
+    print(report)
+
+
 def main() -> int:
     args = arguments()
-    try:
-        report = extract_poses(
-            open_dataset(args.dataset, args.data_root, video=args.modality == "both"),
-            args.cache,
-            layout=LAYOUTS[args.layout] if args.layout else None,
-            tensor=tensor_from(args),
-            sampling=SamplingConfig(args.frames, args.sampling, args.subsequences, args.sampling_seed),
-            **run_options(args),
-        )
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(report)
-    return 0
+    return exit_status(lambda: run(args))
 
 
 if __name__ == "__main__":

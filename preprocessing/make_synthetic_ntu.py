@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from keras_actrec.errors import ActrecError
+from keras_actrec.scripts import exit_status
 from keras_actrec.synthetic.dataset import SyntheticConfig, synthetic_clips, write_synthetic_ntu
 
 
@@ -24,25 +24,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def run(options: argparse.Namespace) -> None:
+    config = SyntheticConfig(
+        seed=options.seed,
+        subjects=tuple(options.subjects),
+        cameras=tuple(options.cameras),
+        replications=options.replications,
+        frames=tuple(options.frames),
+        width=options.size[0],
+        height=options.size[1],
+        faults=not options.no_faults,
+    )
+    root = write_synthetic_ntu(options.root, config, workers=options.workers)
+    print(f"{len(synthetic_clips(config))} clips in {root}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    try:
-        config = SyntheticConfig(
-            seed=options.seed,
-            subjects=tuple(options.subjects),
-            cameras=tuple(options.cameras),
-            replications=options.replications,
-            frames=tuple(options.frames),
-            width=options.size[0],
-            height=options.size[1],
-            faults=not options.no_faults,
-        )
-        root = write_synthetic_ntu(options.root, config, workers=options.workers)
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{len(synthetic_clips(config))} clips in {root}")
-    return 0
+    return exit_status(lambda: run(options))
 
 
 if __name__ == "__main__":

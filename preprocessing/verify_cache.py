@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from keras_actrec.cache.verify import repair_cache, verify_cache
-from keras_actrec.errors import ActrecError
+from keras_actrec.cache.verify import VerifyReport, repair_cache, verify_cache
+from keras_actrec.scripts import exit_status
 
 
 def arguments() -> argparse.Namespace:
@@ -25,20 +26,18 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    sound = True
-    for directory in args.cache:
-        try:
-            with tqdm(desc=f"verify {directory.name}", unit="shard", disable=None) as bar:
-                report = verify_cache(directory, on_shard=lambda _, bar=bar: bar.update())
-        except ActrecError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sound = False
-            continue
+    reports: list[VerifyReport] = []
+
+    def verify(directory: Path) -> None:
+        with tqdm(desc=f"verify {directory.name}", unit="shard", disable=None) as bar:
+            report = verify_cache(directory, on_shard=lambda _: bar.update())
         print(report)
         for path in repair_cache(report) if args.repair else ():
             print(f"deleted {path}")
-        sound &= report.ok
-    return 0 if sound else 1
+        reports.append(report)
+
+    unread = [exit_status(partial(verify, directory)) for directory in args.cache]  # goes on after one that cannot be read
+    return int(any(unread) or not all(report.ok for report in reports))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_actrec.errors import ActrecError, ConfigError
+from keras_actrec.errors import ConfigError
+from keras_actrec.scripts import exit_status, given
 
 if TYPE_CHECKING:
     from keras_actrec.recipes.experiment import Experiment
@@ -64,21 +64,18 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
 
     base = pose_experiment(task, args.preset, args.workdir, seed=args.seed)
 
-    def changed(config, **values):
-        return replace(config, **{name: value for name, value in values.items() if value is not None})
-
     stage = base.pose_stage if args.epochs is None else base.pose_stage.with_epochs(args.epochs)
-    return changed(
+    return given(
         base,
-        tensor=changed(base.tensor, order=args.joint_order),
-        pose_stage=changed(
+        tensor=given(base.tensor, order=args.joint_order),
+        pose_stage=given(
             stage,
             learning_rate=args.learning_rate,
             batch_size=args.batch_size,
             weight_decay=args.weight_decay,
             label_smoothing=args.label_smoothing,
         ),
-        augmentation=changed(
+        augmentation=given(
             NO_AUGMENTATION if args.no_augmentation else base.augmentation,
             rotation=args.rotation,
             tilt=args.tilt,
@@ -95,33 +92,33 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
     )
 
 
-def main(dataset: str, doc: str) -> int:
-    """Runs the pose script of a data set of `keras_actrec.datasets.catalogue`; returns the exit status."""
-    args = pose_arguments(dataset, doc)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+def run(dataset: str, args: argparse.Namespace) -> None:
+    """Runs the experiment that the arguments ask for, and prints its metrics."""
     from keras_actrec.datasets.catalogue import open_dataset
     from keras_actrec.recipes.pose import run_folds, task_of
     from keras_actrec.recipes.selection import run_selection
 
-    try:
-        opened = open_dataset(dataset, args.data_root, video=False)
-        task = task_of(dataset, opened)
-        if args.protocol and args.protocol not in opened.protocols():
-            found, expected = repr(args.protocol), f"one of {', '.join(opened.protocols())}"
-            raise ConfigError("unknown protocol", found=found, expected=expected)
-        protocols = (args.protocol,) if args.protocol else task.protocols
-        experiment = experiment_from(args, task)
-        if args.select_by:
-            metrics = run_selection(opened, experiment, protocols[0], args.select_by)
-        else:
-            metrics = run_folds(opened, experiment, protocols)
-    except ActrecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    opened = open_dataset(dataset, args.data_root, video=False)
+    task = task_of(dataset, opened)
+    if args.protocol and args.protocol not in opened.protocols():
+        found, expected = repr(args.protocol), f"one of {', '.join(opened.protocols())}"
+        raise ConfigError("unknown protocol", found=found, expected=expected)
+    protocols = (args.protocol,) if args.protocol else task.protocols
+    experiment = experiment_from(args, task)
+    if args.select_by:
+        metrics = run_selection(opened, experiment, protocols[0], args.select_by)
+    else:
+        metrics = run_folds(opened, experiment, protocols)
     for name, fold in metrics.get("folds", {}).items():
         print(f"{name:>28} {100 * fold['accuracy']['pose']:5.1f} %  of {fold['clips']['test']} clips")
     kind = "selection " if args.select_by else ""
     for metric in opened.metrics:
         print(f"{kind + metric:>28} {100 * metrics[metric]['pose']:5.1f} %  {metrics['protocol']}")
     print(f"results in {args.workdir}")
-    return 0
+
+
+def main(dataset: str, doc: str) -> int:
+    """Runs the pose script of a data set of `keras_actrec.datasets.catalogue`; returns the exit status."""
+    args = pose_arguments(dataset, doc)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    return exit_status(lambda: run(dataset, args))

@@ -20,7 +20,7 @@ from keras_actrec.recipes.experiment import AnyExperiment, Experiment, with_seed
 from keras_actrec.recipes.pose import run_folds
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
 from keras_actrec.training.checkpoints import check_same_run
-from keras_actrec.training.summary import COLUMNS, INPUTS, summarise
+from keras_actrec.training.summary import COLUMNS, INPUTS, add_to_summary, summarise
 
 log = logging.getLogger(__name__)
 
@@ -206,3 +206,21 @@ def summary_rows(rows: Sequence[TableRow]) -> pd.DataFrame:
     """The measurements of all streams for `keras_actrec.training.summary.add_to_summary`."""
     measured = [row.measured for row in rows if row.measured is not None]
     return pd.concat(measured) if measured else pd.DataFrame(columns=list(COLUMNS))
+
+
+def report_table(path: Path, rows: Sequence[TableRow], text: str, *, summary: Path | None = None) -> None:
+    """Prints a table and where it is, and adds its measurements to the table of all results.
+
+    Args:
+        path: of the table, without suffix, as `write_table` had it.
+        rows: of the table.
+        text: its Markdown.
+        summary: CSV file of all results, see `keras_actrec.training.summary.add_to_summary`; None adds them to none.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    if summary is not None:
+        add_to_summary(summary, summary_rows(rows))
+    print(text)
+    print(f"written to {path.parent}/{path.name}.md and .csv")

@@ -159,6 +159,9 @@ def test_poses_are_written_and_verified_from_the_command_line(root, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "1 clips written" in done.stdout
     assert run(REPOSITORY / "preprocessing" / "verify_cache.py", cache).returncode == 0
+    done = run(REPOSITORY / "preprocessing" / "verify_cache.py", tmp_path / "missing", cache)
+    assert done.returncode == 1 and str(tmp_path / "missing") in done.stderr and "Traceback" not in done.stderr
+    assert str(cache) in done.stdout, "it goes on with the next cache"
     (cache / "poses-00000.h5").write_bytes(b"damaged")
     done = run(REPOSITORY / "preprocessing" / "verify_cache.py", cache)
     assert done.returncode == 1 and "poses-00000.h5" in done.stdout + done.stderr

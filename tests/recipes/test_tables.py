@@ -14,7 +14,15 @@ from keras_actrec.errors import ConfigError
 from keras_actrec.recipes import tables
 from keras_actrec.recipes.experiment import Experiment
 from keras_actrec.recipes.pose import TASKS, task_of
-from keras_actrec.recipes.tables import TableRow, at_seed, repeat_command, run_seeds, summary_rows, write_table
+from keras_actrec.recipes.tables import (
+    TableRow,
+    at_seed,
+    repeat_command,
+    report_table,
+    run_seeds,
+    summary_rows,
+    write_table,
+)
 from keras_actrec.training.summary import COLUMNS, summarise
 from tests.recipes.small_data import runs_without_training, write_sbu
 
@@ -64,6 +72,16 @@ def test_a_table_without_any_measurement(tmp_path):
 def test_all_streams_go_to_the_summary(tmp_path):
     rows = [TableRow("K", "Both", {}, measured(tmp_path, {"pose": 0.1, "fused": 0.9})), TableRow("B", "RGB only", {})]
     assert summary_rows(rows)[["inputs", "mean"]].values.tolist() == [["pose", 10.0], ["pose+rgb", 90.0]]
+
+
+@pytest.mark.parametrize(("workdir", "shown"), [("runs/w", "runs/w"), (".", ".")])
+def test_a_table_is_printed_with_its_place_and_added_to_the_summary(tmp_path, capsys, workdir, shown):
+    rows = [TableRow("K", "Both", {}, measured(tmp_path, {"pose": 0.1, "fused": 0.9}))]
+    report_table(Path(workdir) / "table4", rows, "| table |")
+    assert not (tmp_path / "s.csv").exists()
+    report_table(Path(workdir) / "table4", rows, "| table |", summary=tmp_path / "s.csv")
+    assert capsys.readouterr().out == f"| table |\nwritten to {shown}/table4.md and .csv\n" * 2
+    assert pd.read_csv(tmp_path / "s.csv")["mean"].tolist() == [10.0, 90.0]
 
 
 def test_the_command_names_folders_instead_of_the_places_of_this_machine(monkeypatch):

@@ -1,0 +1,47 @@
+"""What every script does: errors that a user can meet end it in one line, and given arguments go over the defaults."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from keras_actrec.errors import ActrecError
+
+Config = TypeVar("Config")
+
+
+def exit_status(job: Callable[[], None]) -> int:
+    """Runs the job of a script.
+
+    Args:
+        job: called once, without arguments.
+
+    Returns:
+        0 when the job ends; 1 after an `ActrecError`, whose text is printed on stderr as `error: …`. Other exceptions are
+        faults of the program and pass through with their traceback.
+    """
+    try:
+        job()
+    except ActrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def given(config: Config, **values: object) -> Config:
+    """The configuration with the arguments that were given on the command line.
+
+    Args:
+        config: a frozen dataclass.
+        values: field → value; None stands for an argument that was not given. 0, False and empty values are given ones.
+
+    Returns:
+        A new one of the same class.
+
+    Raises:
+        TypeError: a value for a field that the class does not have.
+        ActrecError: whatever the class raises for a value that makes no sense.
+    """
+    return replace(config, **{name: value for name, value in values.items() if value is not None})
