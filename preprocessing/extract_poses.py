@@ -6,14 +6,15 @@
 Stop it whenever you like: the same command goes on with what is missing, and adds clips that are new in the data root.
 
 The defaults are those of experiments/ntu_pose_rgb.py. A pose script of experiments/ goes on with the cache in CACHE_DIR/poses
-if it was made with --modality skeleton and the options of its preset; tuned has --order no_repeats --scale body as well:
+if it was made with --modality skeleton and the options of its preset; tuned has --order no_repeats --scale body as well, and
+own clips whose layout has a middle of the spine need no --layout:
 
     data set                                       --preset paper                   --preset tuned
     ntu_rgbd, ntu_rgbd_120, msr_daily, sbu
     nucla                                                                           --people 1
     smarthome, smarthome_cross_view, penn_action   --layout jhmdb_15 --scale body   --layout jhmdb_15 --people 1
     jhmdb, sub_jhmdb                               --scale body                     --people 1
-    own                                            --scale body
+    own                                            --layout jhmdb_15 --scale body   --layout jhmdb_15
 """
 
 from __future__ import annotations
