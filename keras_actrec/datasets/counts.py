@@ -3,40 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from keras_actrec.datasets.record import Split
+from keras_actrec.datasets.record import CountMismatch, Split
 
-NAMES_SHOWN = 10
 BOTH_SIDES = "train and test"
 """The side that is a whole protocol: for clips whose side is not known by their name."""
-
-
-@dataclass(frozen=True)
-class CountMismatch:
-    """One side of a protocol that does not have the published number of clips.
-
-    Attributes:
-        protocol, side: e.g. "fold1", "test"; or `BOTH_SIDES`.
-        found, expected: clips here, and published.
-        missing: published clips that are not here, where the data set's clips are known by name.
-        unexpected: clips here that were not published, where they are known by name.
-    """
-
-    protocol: str
-    side: str
-    found: int
-    expected: int
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        text = f"{self.protocol} {self.side}: {self.found} clips, {self.expected} were published"
-        for name, clips in (("missing", self.missing), ("unexpected", self.unexpected)):
-            if clips:
-                more = f" and {len(clips) - NAMES_SHOWN} more" if len(clips) > NAMES_SHOWN else ""
-                text += f"; {name}: {', '.join(clips[:NAMES_SHOWN])}{more}"
-        return text
 
 
 def count_mismatches(

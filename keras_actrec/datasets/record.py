@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
-if TYPE_CHECKING:
-    from keras_actrec.datasets.counts import CountMismatch
+NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,33 @@ class Split:
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CountMismatch:
+    """One side of a protocol that does not have the published number of clips.
+
+    Attributes:
+        protocol, side: e.g. "fold1", "test"; or `keras_actrec.datasets.counts.BOTH_SIDES`.
+        found, expected: clips here, and published.
+        missing: published clips that are not here, where the data set's clips are known by name.
+        unexpected: clips here that were not published, where they are known by name.
+    """
+
+    protocol: str
+    side: str
+    found: int
+    expected: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.protocol} {self.side}: {self.found} clips, {self.expected} were published"
+        for name, clips in (("missing", self.missing), ("unexpected", self.unexpected)):
+            if clips:
+                more = f" and {len(clips) - NAMES_SHOWN} more" if len(clips) > NAMES_SHOWN else ""
+                text += f"; {name}: {', '.join(clips[:NAMES_SHOWN])}{more}"
+        return text
 
 
 class ActionDataset(Protocol):

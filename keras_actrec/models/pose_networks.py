@@ -8,12 +8,9 @@ fewer layers, as clips come as 20 frames.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import keras
 
-if TYPE_CHECKING:
-    from keras_actrec.models.sta_hands import STAHandsConfig
+from keras_actrec.models.sta_hands_config import STAHandsConfig
 
 POSE_PREFIX = "pose_"
 """Every layer of a pose network has a name that starts so, its classifier `pose_logits` included."""

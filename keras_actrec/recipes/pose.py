@@ -15,7 +15,8 @@ from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.files import whole_file
-from keras_actrec.recipes.experiment import Experiment, run_experiment
+from keras_actrec.recipes.experiment import Experiment
+from keras_actrec.recipes.run import run_experiment
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
 from keras_actrec.skeletons.layouts import JHMDB_15
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 
 from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.export import export_saved_model
+from keras_actrec.recipes.experiment import Experiment
 from keras_actrec.training.evaluation import Evaluation, save_scores
 from keras_actrec.training.results import RunDescription, write_metrics
 from keras_actrec.training.stages import StageHistory
 from keras_actrec.visualize.plots import confusion_matrix_png, curves_png
-
-if TYPE_CHECKING:
-    from keras_actrec.recipes.experiment import Experiment
 
 Parts = Mapping[str, tuple[str, ...]]
 """Clip ids of "train", "validation" and "test"."""

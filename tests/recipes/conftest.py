@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_actrec.recipes.experiment import ExperimentResult
+from keras_actrec.recipes.run import ExperimentResult
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
 from tests.recipes.tiny import tiny_experiment, write_roots
 

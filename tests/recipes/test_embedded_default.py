@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from keras_actrec.recipes.experiment import ExperimentResult, with_seed
+from keras_actrec.recipes.experiment import with_seed
+from keras_actrec.recipes.run import ExperimentResult
 from keras_actrec.recipes.two_stream import embedded_default, run_two_stream
 
 SEEDS = (0, 1, 2)

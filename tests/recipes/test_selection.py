@@ -18,8 +18,9 @@ from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.datasets.sbu import SBUKinect
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.recipes import pose
-from keras_actrec.recipes.experiment import Experiment, ExperimentResult, prepare_source
+from keras_actrec.recipes.experiment import Experiment
 from keras_actrec.recipes.pose import TASKS, pose_experiment
+from keras_actrec.recipes.run import ExperimentResult, prepare_source
 from keras_actrec.recipes.selection import UNITS, InnerSplits, run_selection
 from keras_actrec.training.summary import SELECTION_PREFIX, summarise
 from tests.datasets.test_nucla import write_json

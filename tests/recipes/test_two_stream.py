@@ -18,8 +18,8 @@ from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.cache.verify import verify_cache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, WeightsError
 from keras_actrec.export import read_description
-from keras_actrec.recipes.experiment import prepare_source
 from keras_actrec.recipes.prediction import predict_clip
+from keras_actrec.recipes.run import prepare_source
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, _open_dataset, run_two_stream
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.training.evaluation import load_scores
