@@ -30,7 +30,7 @@ from keras_actrec.files import says_disk_full
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames, uniforms
-from keras_actrec.skeletons.views import PLAIN, check_views, hand_order, view
+from keras_actrec.skeletons.views import PLAIN, check_views, has_second, view, view_hands
 from keras_actrec.version import __version__
 
 DESCRIPTION = "actrec.json"
@@ -105,9 +105,8 @@ class _ServedModel(tf.Module):
             )
             with tf.control_dependencies([same]):
                 hands = tf.gather(inputs["hands"], frames)
-            second = joints[:, 1]
-            pair = tf.reduce_any(tf.logical_not(tf.math.is_nan(second)) & (second != 0))
-            orders = [tf.where(pair, hand_order(name, True), hand_order(name, False)) for name in self._views]
+            pair = has_second(joints, xp=keras.ops)
+            orders = [tf.where(pair, view_hands(name, True), view_hands(name, False)) for name in self._views]
             batch["hands"] = tf.concat([tf.gather(hands, order, axis=2) for order in orders], axis=0)
         outputs = self._call({name: batch[name] for name in self._inputs})
         averaged = {name: tf.reduce_mean(value, axis=0) for name, value in outputs.items() if name.endswith("logits")}

@@ -20,7 +20,7 @@ from keras_actrec.models.sta_hands import STAHandsConfig, sta_hands
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig, test_subsequences
-from keras_actrec.skeletons.views import VIEWS, hand_order, view
+from keras_actrec.skeletons.views import VIEWS, view, view_hands
 
 TENSOR, SAMPLING = PoseTensorConfig(), SamplingConfig(seed=5)
 CLASSES = ("wave", "clap", "drink")
@@ -145,7 +145,7 @@ def test_classify_clip_averages_over_the_test_views(tmp_path, streams):
             swapped = not np.isnan(joints[:, 1]).all()
             for name in VIEWS:
                 batch = {"pose": clip_pose_tensor(view(joints, KINECT_V2, name), KINECT_V2, TENSOR)[frames]}
-                batch["hands"] = clip["hands"][frames][:, :, list(hand_order(name, swapped))]
+                batch["hands"] = clip["hands"][frames][:, :, list(view_hands(name, swapped))]
                 logits.append(model.predict({tensor.name: batch[tensor.name] for tensor in model.inputs}, verbose=0)["logits"])
             found = classify_clip(**{name: tf.constant(clip[name]) for name in arguments})
             np.testing.assert_allclose(found["logits"].numpy(), np.mean(logits, axis=(0, 1)), atol=1e-5)

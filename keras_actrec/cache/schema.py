@@ -64,7 +64,7 @@ class CacheOptions:
     def flat(self) -> dict[str, object]:
         """Every field by name; nested options by dotted name."""
         fields = {"kind": self.kind, "dataset": self.dataset, "layout": self.layout, "weights_checksum": self.weights_checksum}
-        return fields | _flatten(self.options)
+        return fields | flatten(self.options)
 
     def differences(self, expected: CacheOptions) -> list[tuple[str, object, object]]:
         """(name, value here, value expected) of every option that differs."""
@@ -75,10 +75,11 @@ class CacheOptions:
         return [(name, found, wanted) for name, found, wanted in pairs if found != wanted]
 
 
-def _flatten(options: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(options: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested options by dotted name: {"tensor": {"order": …}} as {"tensor.order": …}."""
     flat = {}
     for name, value in options.items():
-        flat.update(_flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})
+        flat.update(flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value})
     return flat
 
 

@@ -33,7 +33,7 @@ from typing import NoReturn
 import numpy as np
 from scipy.io import loadmat
 
-from keras_actrec.datasets.counts import CountMismatch, count_mismatches
+from keras_actrec.datasets.counts import BOTH_SIDES, CountMismatch, count_mismatches
 from keras_actrec.datasets.files import FILE_FIX
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError, SkeletonFormatError
@@ -197,7 +197,7 @@ class JHMDB:
             return found
         totals = {protocol: len(sides) for protocol, sides in self._lists.items()}
         return found + tuple(
-            CountMismatch(protocol, "train and test", total, SUB_JHMDB_CLIPS)
+            CountMismatch(protocol, BOTH_SIDES, total, SUB_JHMDB_CLIPS)
             for protocol, total in totals.items()
             if total != SUB_JHMDB_CLIPS
         )

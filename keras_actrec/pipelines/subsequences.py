@@ -21,7 +21,7 @@ from keras_actrec.skeletons.augmentation import (
 from keras_actrec.skeletons.layout import KINECT_V2, SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor, pose_tensor_width
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames
-from keras_actrec.skeletons.views import PLAIN, check_views, hand_order, view
+from keras_actrec.skeletons.views import PLAIN, check_views, has_second, view, view_hands
 
 JOINTS_IN_MEMORY = 2**30
 _SEED_DRAWS = 2  # Uniform numbers of a row that seed its augmentation: 106 random bits, no two rows alike.
@@ -226,8 +226,7 @@ class SubsequenceSource:
         """(B, K·F, 4, 2048) with each hand at the place that it has in the view; the pictures stay as they are."""
         if name == PLAIN:
             return hands
-        pairs = [not np.isnan(self._clip_joints(clip)[:, 1]).all() for clip in clip_ids]
-        order = np.array([hand_order(name, swapped) for swapped in pairs])
+        order = np.array([view_hands(name, has_second(self._clip_joints(clip))) for clip in clip_ids])
         return np.take_along_axis(hands, order[:, None, :, None], axis=2)
 
     def label(self, clip_id: str) -> int:

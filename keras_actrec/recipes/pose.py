@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,6 @@ from keras_actrec.skeletons.layouts import JHMDB_15
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.skeletons.views import VIEWS
 from keras_actrec.training.config import StageConfig
-
-log = logging.getLogger(__name__)
 
 PAPER, TUNED = "paper", "tuned"
 SETTINGS = (PAPER, TUNED)

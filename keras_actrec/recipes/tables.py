@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
+from keras_actrec.cache.schema import flatten
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.files import whole_file
@@ -118,15 +119,7 @@ def _check_same(file: Path, dataset: ActionDataset, experiment: Experiment, prot
             fix="delete it, or run without --resume",
         ) from error  # fmt: skip
     expected = json.loads(json.dumps(expected))  # tuples become lists, as in the file
-    check_same_run(_flat({name: recorded.get(name) for name in expected}), _flat(expected), file)
-
-
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """{"tensor": {"order": …}} as {"tensor.order": …}, so that an error names what differs and nothing else."""
-    flat = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+    check_same_run(flatten({name: recorded.get(name) for name in expected}), flatten(expected), file)
 
 
 def repeat_command(script: str, folders: Mapping[str, Path | None]) -> str:

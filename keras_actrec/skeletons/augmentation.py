@@ -17,6 +17,7 @@ import numpy as np
 from keras_actrec.errors import ConfigError
 from keras_actrec.skeletons.body_size import body_size
 from keras_actrec.skeletons.layout import SkeletonLayout
+from keras_actrec.skeletons.views import hand_order
 
 PEOPLE = 2
 _LIMITS = {
@@ -113,8 +114,7 @@ class Augmentation:
     def hands(self) -> tuple[int, int, int, int]:
         """Where the four hands of the augmented clip (person 1 left, right, person 2 left, right) are among the original ones:
         the order in which hand features have to be taken to stay with their joints."""
-        order = np.arange(2 * PEOPLE).reshape(PEOPLE, 2)
-        return tuple(order[:: -1 if self.swapped else 1, :: -1 if self.mirrored else 1].ravel().tolist())
+        return hand_order(mirrored=self.mirrored, swapped=self.swapped)
 
 
 def augment(joints: np.ndarray, layout: SkeletonLayout, config: AugmentationConfig, rng: np.random.Generator) -> np.ndarray:
@@ -182,7 +182,7 @@ def apply_augmentation(joints: np.ndarray, layout: SkeletonLayout, augmentation:
     if linear is not None or augmentation.offsets is not None:
         joints += np.broadcast_to(shift, joints.shape[1:])
     if augmentation.mirrored or augmentation.swapped:
-        order = _mirrored_joints(layout) if augmentation.mirrored else np.arange(len(layout))
+        order = np.array(layout.mirrored) if augmentation.mirrored else np.arange(len(layout))
         people = range(PEOPLE)[:: -1 if augmentation.swapped else 1]
         columns = np.concatenate([person * len(layout) + order for person in people])
         joints = joints.reshape(len(joints), -1, 3).take(columns, axis=1).reshape(joints.shape)
@@ -223,21 +223,13 @@ def _warp(joints: np.ndarray, shift: float) -> np.ndarray:
 
 
 def _pivot(joints: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    roots = [layout.root, int(_mirrored_joints(layout)[layout.root])]
+    roots = [layout.root, layout.mirrored[layout.root]]
     for person in range(PEOPLE):
         middle = joints[:, person, roots].mean(axis=1)
         middle = middle[~np.isnan(middle).any(axis=1)]
         if len(middle):
             return middle.mean(axis=0)
     return np.zeros(3, np.float32)
-
-
-def _mirrored_joints(layout: SkeletonLayout) -> np.ndarray:
-    """For each joint the index of its mirror image; its own for joints in the middle."""
-    order = np.arange(len(layout))
-    for left, right in layout.mirror_pairs:
-        order[left], order[right] = right, left
-    return order
 
 
 def _window(length: int, least: float, *, share: float, place: float) -> tuple[int, int]:

@@ -75,6 +75,12 @@ class SkeletonLayout:
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent != -1)
 
     @cached_property
+    def mirrored(self) -> tuple[int, ...]:
+        """For each joint the index of its mirror image; its own for joints in the middle."""
+        image = dict(self.mirror_pairs) | {right: left for left, right in self.mirror_pairs}
+        return tuple(image.get(joint, joint) for joint in range(len(self.joints)))
+
+    @cached_property
     def part_of(self) -> Mapping[str, tuple[int, ...]]:
         """Part name → joint indices."""
         return MappingProxyType(dict(self.parts))

@@ -36,25 +36,40 @@ def view(joints, layout: SkeletonLayout, name: str, *, xp: ModuleType = np):
         (T, 2, J, 3), float32 unless it is the plain view, which is the argument itself.
     """
     if "mirrored" in name:
-        order = np.arange(len(layout), dtype=np.int32)
-        for left, right in layout.mirror_pairs:
-            order[left], order[right] = right, left
+        order = np.array(layout.mirrored, np.int32)
         joints = xp.take(xp.array(joints, dtype="float32"), order, axis=2) * np.array([-1, 1, 1], np.float32)
     if "swapped" in name:
         joints = xp.array(joints, dtype="float32")
-        second = joints[:, 1]
-        there = xp.any(xp.logical_and(xp.logical_not(xp.isnan(second)), second != 0))
-        joints = xp.where(there, xp.flip(joints, axis=1), joints)
+        joints = xp.where(has_second(joints, xp=xp), xp.flip(joints, axis=1), joints)
     return joints
 
 
-def hand_order(name: str, swapped: bool) -> tuple[int, int, int, int]:
-    """Where the four hands of a view (person 1 left, right, person 2 left, right) are among those of the clip.
+def has_second(joints, *, xp: ModuleType = np):
+    """Whether a clip has a second person in any frame.
+
+    Args:
+        joints: (T, 2, J, 3), NaN or 0 where a body is absent.
+        xp: `numpy`, or `keras.ops` inside a graph.
+
+    Returns:
+        bool scalar.
+    """
+    second = joints[:, 1]
+    return xp.any(xp.logical_and(xp.logical_not(xp.isnan(second)), second != 0))
+
+
+def hand_order(*, mirrored: bool, swapped: bool) -> tuple[int, int, int, int]:
+    """Where the four hands of a changed clip (person 1 left, right, person 2 left, right) are among the original ones: the
+    order in which hand features have to be taken to stay with their joints."""
+    order = np.arange(4).reshape(2, 2)[:: -1 if swapped else 1, :: -1 if mirrored else 1]
+    return tuple(order.ravel().tolist())
+
+
+def view_hands(name: str, pair: bool) -> tuple[int, int, int, int]:
+    """`hand_order` of a view.
 
     Args:
         name: one of `VIEWS`.
-        swapped: whether the clip has a second person, so that a swap takes place.
+        pair: whether the clip has a second person, so that a swap takes place.
     """
-    order = np.arange(4).reshape(2, 2)
-    order = order[:: -1 if swapped and "swapped" in name else 1, :: -1 if "mirrored" in name else 1]
-    return tuple(order.ravel().tolist())
+    return hand_order(mirrored="mirrored" in name, swapped=pair and "swapped" in name)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_actrec.errors import ConfigError
 from keras_actrec.skeletons.layout import KINECT_V2
-from keras_actrec.skeletons.views import VIEWS, check_views, hand_order, view
+from keras_actrec.skeletons.views import VIEWS, check_views, view, view_hands
 
 LEFT, RIGHT = KINECT_V2.index("hand_left"), KINECT_V2.index("hand_right")
 
@@ -77,7 +77,7 @@ def test_graph_of_unknown_length_and_numpy_agree(clip, name):
     ],
 )
 def test_hands_stay_with_their_joints(name, pair, expected):
-    assert hand_order(name, pair) == expected
+    assert view_hands(name, pair) == expected
     joints = people() if pair else alone()
     hands = joints[:, :, [LEFT, RIGHT]].reshape(len(joints), 4, 3)
     seen = view(joints, KINECT_V2, name)[:, :, [LEFT, RIGHT]].reshape(len(joints), 4, 3)
