@@ -15,7 +15,16 @@ from types import MappingProxyType
 import h5py
 import numpy as np
 
-from keras_actrec.cache.schema import HAND_FEATURES, POSES, SCHEMA_VERSION, CacheOptions, check_options, load_index
+from keras_actrec.cache.schema import (
+    CLIP_MAPS,
+    HAND_FEATURES,
+    PERSON_CLIPS,
+    POSES,
+    SCHEMA_VERSION,
+    CacheOptions,
+    check_options,
+    load_index,
+)
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError
 
@@ -23,12 +32,15 @@ _DAMAGED = "run preprocessing/verify_cache.py with --repair on the cache, then t
 _GO_ON = {
     POSES: "run preprocessing/extract_poses.py again with the same options: it goes on from here",
     HAND_FEATURES: "run preprocessing/extract_hand_features.py again with the same options: it goes on from here",
+    PERSON_CLIPS: "run preprocessing/extract_person_clips.py again with the same options: it goes on from here",
+    CLIP_MAPS: "run preprocessing/extract_clip_maps.py again with the same options: it goes on from here",
 }
+_WITH_OFFSETS = (HAND_FEATURES, PERSON_CLIPS)
 
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard says about itself: options, clips with lengths and (features) first rows, clips left out."""
+    """What a shard says about itself: options, clips with lengths and (`_WITH_OFFSETS`) first rows, clips left out."""
 
     options: CacheOptions
     schema_version: int
@@ -44,7 +56,7 @@ def read_header(file: h5py.File) -> ShardHeader:
     options = CacheOptions(options=json.loads(file.attrs["options"]), **text)
     ids = [clip.decode() for clip in file["clip_ids"][()]]
     lengths = dict(zip(ids, (int(length) for length in file["lengths"][()]), strict=True))
-    rows = file["offsets"][()] if options.kind == HAND_FEATURES else ()
+    rows = file["offsets"][()] if options.kind in _WITH_OFFSETS else ()
     offsets = {clip: int(row) for clip, row in zip(ids, rows, strict=True)} if len(rows) else {}
     left_out = tuple(LeftOut(**entry) for entry in json.loads(file.attrs["left_out"]))
     versions = json.loads(file.attrs["library_versions"])

@@ -26,6 +26,9 @@ SCHEMA_VERSION = 1
 INDEX_NAME = "index.json"
 POSES = "poses"
 HAND_FEATURES = "hand_features"
+PERSON_CLIPS = "person_clips"
+CLIP_MAPS = "clip_maps"
+KINDS = (POSES, HAND_FEATURES, PERSON_CLIPS, CLIP_MAPS)
 CLIPS_PER_SHARD = 64
 
 _FRESH = "give another folder, or delete this one and run the extraction again"
@@ -36,11 +39,11 @@ class CacheOptions:
     """Everything that decides what is in a cache. Two caches with equal options hold the same numbers.
 
     Attributes:
-        kind: "poses" or "hand_features".
+        kind: one of `KINDS`.
         dataset: name of the data set.
         layout: name of the skeleton layout.
         options: every preprocessing option, JSON values only (tuples become lists).
-        weights_checksum: of the image network; "" for poses.
+        weights_checksum: of the image network; "" where none is in play.
 
     Raises:
         ConfigError: the kind is unknown or an option is not a JSON value.
@@ -53,8 +56,8 @@ class CacheOptions:
     weights_checksum: str = ""
 
     def __post_init__(self):
-        if self.kind not in (POSES, HAND_FEATURES):
-            raise ConfigError("unknown kind of cache", found=self.kind, expected=f"{POSES} or {HAND_FEATURES}")
+        if self.kind not in KINDS:
+            raise ConfigError("unknown kind of cache", found=self.kind, expected=f"one of {', '.join(KINDS)}")
         try:
             options = json.loads(json.dumps(dict(self.options), sort_keys=True, allow_nan=False))
         except (TypeError, ValueError) as error:

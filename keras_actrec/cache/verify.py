@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from keras_actrec.cache.reader import ShardHeader, read_header
-from keras_actrec.cache.schema import HAND_FEATURES, SCHEMA_VERSION, CacheIndex, load_index
+from keras_actrec.cache.schema import HAND_FEATURES, POSES, SCHEMA_VERSION, CacheIndex, load_index
 
 _REPAIR = "delete the shard (--repair does) and run the extraction again: it fills what is missing"
 _GO_ON = "run the extraction again with the same options"
@@ -133,10 +133,9 @@ def _check_shard(directory: Path, index: CacheIndex, shard: int) -> Iterator[Pro
         for option, found, expected in header.options.differences(index.options):
             yield Problem(name, "", f"option {option} is {found!r}, the index says {expected!r}", _REPAIR)
         yield from _check_clip_list(name, header, index.shards[shard])
-        if index.options.kind == HAND_FEATURES:
-            yield from _check_features(name, file, header)
-        else:
-            yield from _check_poses(name, file, header)
+        check = _CHECKS.get(index.options.kind)
+        if check is not None:
+            yield from check(name, file, header)
 
 
 def _check_clip_list(name: str, header: ShardHeader, planned: tuple[str, ...]) -> Iterator[Problem]:
@@ -208,3 +207,7 @@ def _feature_problems(features: h5py.Dataset, mask: np.ndarray, start: int, stop
             frame, hand = wrong[0]
             state = "present but all zeros" if mask[low + frame, hand] else "absent but not zero"
             yield f"frame {low - start + frame}: hand {hand} is {state} ({len(wrong)} such hands)"
+
+
+_CHECKS = {POSES: _check_poses, HAND_FEATURES: _check_features}
+"""What is in a shard of each kind, beyond what all have: (name, file, header) → problems."""
