@@ -7,7 +7,6 @@ layer before the classifier) and section 5 (crops of 50 x 50 pixels for NTU RGB+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from keras_actrec.extraction.crop_stream import (
 )
 from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick, available_cores
+from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads, share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
@@ -111,7 +110,7 @@ def extract_hand_features(
     ids, pose_options = _clips_with_poses(dataset, pose_directory)
     hands = _cached_layout(dataset, pose_options, pose_directory).hands
     if workers > 1:
-        _share_gpus()
+        share_gpus()
     model = build_sensor(sensor)
     checksum = weights_checksum(model)
     options = hand_feature_options(pose_options, sensor, checksum, crop_size=crop_size, pixel_size=pixel_size)
@@ -256,7 +255,7 @@ class HandFeatureJob:
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:
-            _limit_threads(threads)
+            limit_threads(threads)
         model = self.model or build_sensor(self.sensor, weights=self.weights)
         network = batched(model, self.batch_size)
         poses = PoseCache(self.pose_directory)
@@ -285,26 +284,6 @@ class HandFeatureJob:
                     tick(1)
             writer.finish()
         return ShardResult(shard, len(clips) - len(left_out), tuple(left_out), crops, tuple(notes))
-
-
-def _limit_threads(threads: int) -> None:
-    """Keeps a worker process to its share of the cores."""
-    import cv2
-    import tensorflow as tf
-
-    cv2.setNumThreads(1)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    _share_gpus()
-
-
-def _share_gpus() -> None:
-    """Several processes fit on a GPU if none of them takes all of its memory at once, which is TensorFlow's default."""
-    import tensorflow as tf
-
-    for device in tf.config.list_physical_devices("GPU"):
-        with suppress(RuntimeError):  # already in use by this process: too late to change
-            tf.config.experimental.set_memory_growth(device, True)
 
 
 def _check_sizes(crop_size: int, pixel_size: tuple[int, int] | None, batch_size: int) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
@@ -42,6 +43,26 @@ class ShardJob(Protocol):
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_threads(threads: int) -> None:
+    """Keeps a worker process to its share of the cores."""
+    import cv2
+    import tensorflow as tf
+
+    cv2.setNumThreads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    share_gpus()
+
+
+def share_gpus() -> None:
+    """Several processes fit on a GPU if none of them takes all of its memory at once, which is TensorFlow's default."""
+    import tensorflow as tf
+
+    for device in tf.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):  # already in use by this process: too late to change
+            tf.config.experimental.set_memory_growth(device, True)
 
 
 def run_shards(job: ShardJob, shards: Sequence[int], *, workers: int, tick: Tick) -> list[ShardResult]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from keras_actrec.cache.reader import FeatureCache, PoseCache
-from keras_actrec.errors import CacheError, ConfigError, DatasetError
+from keras_actrec.errors import ConfigError
+from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY, ClipSource
 from keras_actrec.skeletons.augmentation import (
     NO_AUGMENTATION,
     Augmentation,
@@ -23,11 +22,10 @@ from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tenso
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames
 from keras_actrec.skeletons.views import PLAIN, check_views, has_second, view, view_hands
 
-JOINTS_IN_MEMORY = 2**30
 _SEED_DRAWS = 2  # Uniform numbers of a row that seed its augmentation: 106 random bits, no two rows alike.
 
 
-class SubsequenceSource:
+class SubsequenceSource(ClipSource):
     """Turns clip ids into arrays: random sub-sequences for training, the cached K test sub-sequences for testing.
 
     Pose tensors of training sub-sequences are computed from the cached joints along the clip's own frames, so that
@@ -71,16 +69,15 @@ class SubsequenceSource:
         self.tensor, self.sampling, self.layout = tensor, sampling, layout
         self.augmentation = replace(augmentation, person_swap=0.0) if tensor.people == 1 else augmentation
         self.views: tuple[str, ...] = (PLAIN,)
-        self._poses, self._features, self._labels = pose_cache, feature_cache, dict(labels)
-        self._joints = _RecentlyUsed(joints_in_memory)
-        self._lengths = dict(pose_cache.lengths)
-        self.inputs: tuple[str, ...] = ("pose",)
-        held = self._lengths.keys()
-        if feature_cache is not None:
-            self.inputs = ("pose", "hands")
-            held = held & feature_cache.lengths.keys()
-            _check_lengths(self._lengths, feature_cache.lengths, held)
-        self.clip_ids = tuple(clip for clip in self._labels if clip in held)
+        self._features = feature_cache
+        super().__init__(
+            pose_cache,
+            labels,
+            ("pose",) if feature_cache is None else ("pose", "hands"),
+            beside=None if feature_cache is None else feature_cache.lengths,
+            beside_holds="features",
+            joints_in_memory=joints_in_memory,
+        )
         self._shapes = self._input_shapes()
         self._check_pose_cache()
 
@@ -89,15 +86,7 @@ class SubsequenceSource:
         if self.clip_ids:
             expected = (self.sampling.subsequences, *self._shapes["pose"])
             found.append(("shape of the test sub-sequences", self._poses.test_tensors(self.clip_ids[:1]).shape[1:], expected))
-        for name, value, wanted in found:
-            if value != wanted:
-                raise CacheError(
-                    f"the pose cache was made with other options: {name}",
-                    file=self._poses.directory,
-                    found=value,
-                    expected=wanted,
-                    fix="use the options of the cache, or extract into another folder",
-                )
+        self._check_options(found)
 
     def _input_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = {"pose": (self.sampling.frames, pose_tensor_width(self.layout, self.tensor), 3)}
@@ -134,24 +123,8 @@ class SubsequenceSource:
         changed.views = tuple(views)
         return changed
 
-    def select(self, inputs: Iterable[str]) -> SubsequenceSource:
-        """The same source limited to some inputs, so that a pose-only stage reads no features.
-
-        Raises:
-            ConfigError: an input that this source does not have.
-        """
-        wanted = tuple(inputs)
-        for name in wanted:
-            if name not in self.inputs:
-                raise ConfigError(
-                    "the model asks for an input that the caches do not give",
-                    found=repr(name),
-                    expected=f"one of {', '.join(self.inputs)}",
-                    fix="open the feature cache too, or use a model without the RGB stream",
-                )
-        selected = self._copy()
-        selected.inputs = tuple(name for name in self.inputs if name in wanted)
-        return selected
+    def _input_fix(self) -> str:
+        return "open the feature cache too, or use a model without the RGB stream"
 
     def training_batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Draws one random sub-sequence of each clip (paper section 4).
@@ -169,9 +142,7 @@ class SubsequenceSource:
             ConfigError: not `draws` random numbers per clip.
         """
         labels = self._labels_of(clip_ids)
-        if uniforms.shape != (len(clip_ids), self.draws):
-            expected = (len(clip_ids), self.draws)
-            raise ConfigError("a batch takes `draws` random numbers per clip", found=uniforms.shape, expected=expected)
+        self._check_uniforms(clip_ids, uniforms)
         uniforms, seeds = np.split(uniforms, [self.sampling.frames], axis=1)
         drawn = [self._draw_augmentation(clip, seed) for clip, seed in zip(clip_ids, seeds, strict=True)]
         frames = np.stack([
@@ -229,16 +200,6 @@ class SubsequenceSource:
         order = np.array([view_hands(name, has_second(self._clip_joints(clip))) for clip in clip_ids])
         return np.take_along_axis(hands, order[:, None, :, None], axis=2)
 
-    def label(self, clip_id: str) -> int:
-        """Class index of a clip. Raises DatasetError for a clip without one."""
-        return int(self._labels_of((clip_id,))[0])
-
-    def _copy(self) -> SubsequenceSource:
-        """Shares the caches and the joints in memory."""
-        copied = object.__new__(type(self))
-        copied.__dict__.update(self.__dict__)
-        return copied
-
     @property
     def _augments(self) -> bool:
         return self.augmentation != NO_AUGMENTATION
@@ -256,64 +217,3 @@ class SubsequenceSource:
     def _frames(self, clip_id: str, uniforms: np.ndarray, augmentation: Augmentation | None) -> np.ndarray:
         start, stop = (0, self._length(clip_id)) if augmentation is None else augmentation.window
         return start + subsequence_frames(stop - start, uniforms[None], self.sampling.sampling)[0]
-
-    def _labels_of(self, clip_ids: Sequence[str]) -> np.ndarray:
-        try:
-            return np.array([self._labels[clip] for clip in clip_ids], np.int32)
-        except KeyError as error:
-            raise DatasetError(
-                f"clip {error.args[0]} has no label", fix="give labels for every clip that is trained or tested on"
-            ) from None
-
-    def _length(self, clip_id: str) -> int:
-        try:
-            return self._lengths[clip_id]
-        except KeyError:
-            raise CacheError(
-                f"the pose cache does not hold clip {clip_id}",
-                file=self._poses.directory,
-                fix="use the clips of `clip_ids`, or run the extraction again",
-            ) from None
-
-    def _clip_joints(self, clip_id: str) -> np.ndarray:
-        joints = self._joints.get(clip_id)
-        if joints is None:
-            joints = self._poses.joints(clip_id)
-            self._joints.put(clip_id, joints)
-        return joints
-
-
-class _RecentlyUsed:
-    """Arrays by name up to a number of bytes; those used longest ago go first. Threads may share it."""
-
-    def __init__(self, budget: int):
-        self._budget, self._bytes = budget, 0
-        self._arrays: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, name: str) -> np.ndarray | None:
-        with self._lock:
-            if name in self._arrays:
-                self._arrays.move_to_end(name)
-            return self._arrays.get(name)
-
-    def put(self, name: str, array: np.ndarray) -> None:
-        with self._lock:
-            if name in self._arrays:
-                return
-            self._arrays[name] = array
-            self._bytes += array.nbytes
-            while self._bytes > self._budget:
-                _, dropped = self._arrays.popitem(last=False)
-                self._bytes -= dropped.nbytes
-
-
-def _check_lengths(poses: Mapping[str, int], features: Mapping[str, int], clip_ids: Iterable[str]) -> None:
-    for clip in clip_ids:
-        if poses[clip] != features[clip]:
-            raise CacheError(
-                f"the pose cache and the feature cache disagree about the length of clip {clip}",
-                found=f"{features[clip]} frames with features",
-                expected=f"{poses[clip]} frames with poses",
-                fix="delete the feature cache and extract the features again",
-            )
