@@ -1,4 +1,4 @@
-"""SavedModel export: one directory that classifies clips with TensorFlow alone, without this package.
+"""SavedModel export of the two-stream network: one directory that classifies clips with TensorFlow alone, without this package.
 
 The directory holds two signatures and a description:
 
@@ -15,51 +15,18 @@ A variant of the model without one of the inputs or outputs has signatures witho
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
-from keras_actrec.files import says_disk_full
+from keras_actrec.export.saved_model import ExportDescription, check_class_names, inference, write_saved_model
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
 from keras_actrec.skeletons.sampling import SamplingConfig, subsequence_frames, uniforms
 from keras_actrec.skeletons.views import PLAIN, check_views, has_second, view, view_hands
-from keras_actrec.version import __version__
-
-DESCRIPTION = "actrec.json"
-
-
-@dataclass(frozen=True)
-class ExportDescription:
-    """What stands in `actrec.json` beside the graph.
-
-    Attributes:
-        class_names: in the order of the logits.
-        layout: name of the joint layout of `classify_clip`'s joints.
-        joints: its joint names, in order.
-        sensor: options of the network that made the hand features (name, weights, image size, dtype, seed, checksum).
-        crop_size: side in pixels of the square cut around each hand.
-        tensor, sampling: options of pose tensors and sub-sequences; they are baked into `classify_clip`.
-        cleaning: options of the cleaning that the joints went through.
-        views: test views that `classify_clip` averages over.
-    """
-
-    class_names: tuple[str, ...]
-    layout: str
-    joints: tuple[str, ...]
-    sensor: dict
-    crop_size: int
-    tensor: dict
-    sampling: dict
-    cleaning: dict
-    views: tuple[str, ...] = (PLAIN,)
 
 
 class _ServedModel(tf.Module):
@@ -76,7 +43,7 @@ class _ServedModel(tf.Module):
         super().__init__(name="keras_actrec")
         self._model_variables = [variable.value for variable in model.variables]
         self._inputs = {tensor_.name.split(":")[0]: tensor_ for tensor_ in model.inputs}
-        self._call = _inference(model)
+        self._call = inference(model)
         self.serve = tf.function(self._serve, input_signature=[self._specs()], autograph=False)
         hands = self._inputs.get("hands")
         clip = {"joints": tf.TensorSpec((None, 2, len(layout), 3), tf.float32, "joints")}
@@ -119,16 +86,6 @@ class _ServedModel(tf.Module):
         return tf.gather(clip_pose_tensor(joints, self._layout, self._tensor, xp=keras.ops), frames)
 
 
-def _inference(model: keras.Model):
-    """The model's forward pass at inference, every output in float32."""
-
-    def call(inputs):
-        outputs = model(inputs, training=False)
-        return {name: tf.cast(value, tf.float32) for name, value in outputs.items()}
-
-    return call
-
-
 def export_saved_model(
     model: keras.Model,
     directory: str | Path,
@@ -157,51 +114,12 @@ def export_saved_model(
         ConfigError: unknown views, or the number of class names does not fit the logits.
         DiskFullError: no space left; an older export is still there, and nothing else.
     """
-    directory = Path(directory)
-    classes = model.output["logits"].shape[-1]
-    if len(class_names) != classes:
-        raise ConfigError(
-            "one class name per logit is needed", file=directory, found=len(class_names), expected=classes,
-            fix="give the class names of the data set that the model was trained on",
-        )  # fmt: skip
+    check_class_names(Path(directory), class_names, model.output["logits"].shape[-1])
     check_views(tuple(views))
     served = _ServedModel(model, layout, tensor, sampling, tuple(views))
-    part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    description = ExportDescription(
+        tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning,
+        tuple(views),
+    )  # fmt: skip
     signatures = {"serve": served.serve, "serving_default": served.serve, "classify_clip": served.classify_clip}
-    try:
-        description = ExportDescription(
-            tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning,
-            tuple(views),
-        )  # fmt: skip
-        tf.saved_model.save(served, str(part), signatures=signatures)
-        text = json.dumps({"keras_actrec": __version__, "model": model.name, **asdict(description)}, indent=2)
-        (part / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if says_disk_full(error):
-            fix = "free some space and run the same command with --resume: the trained weights are kept"
-            raise DiskFullError("no space left to write the exported model", file=directory, fix=fix) from error
-        raise
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(part, directory)
-    return directory
-
-
-def read_description(directory: str | Path) -> ExportDescription:
-    """Reads `actrec.json` of an export.
-
-    Raises:
-        WeightsError: the directory is no export of this package, or its description is damaged.
-    """
-    path = Path(directory) / DESCRIPTION
-    try:
-        fields = {"views": (PLAIN,), **json.loads(path.read_text(encoding="utf-8"))}  # older exports have the plain view
-        names = ("class_names", "joints", "views")
-        known = {key: tuple(fields[key]) if key in names else fields[key] for key in ExportDescription.__dataclass_fields__}
-        return ExportDescription(**known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            "no description of an exported model", file=path, found=f"{type(error).__name__}: {error}",
-            fix="give the directory that experiments/ntu_pose_rgb.py wrote as WORKDIR/export",
-        ) from error  # fmt: skip
+    return write_saved_model(served, directory, signatures=signatures, description=description)
