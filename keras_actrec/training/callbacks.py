@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
 import numpy as np
@@ -32,6 +33,7 @@ class StageCheckpoint(keras.callbacks.Callback):
         progress: where the stage stands.
         best: weights of the stream at the best epoch so far.
         seconds: fewest seconds between two checkpoints.
+        names: number of an epoch as Keras calls it → name in the history; others keep theirs.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class StageCheckpoint(keras.callbacks.Callback):
         progress: Progress,
         best: Sequence[np.ndarray] = (),
         seconds: float = 0.0,
+        names: Mapping[str, str] = MappingProxyType({}),
     ):
         super().__init__()
         self.progress, self.best = progress, best
         self._checkpoint, self._csv, self._run, self._patience = checkpoint, csv, run, patience
         self._weights, self._seeds, self._keep_last = weights, seeds, keep_last
         self._started, self._seconds, self._written = 0.0, seconds, time.monotonic()
+        self._names = names
 
     @property
     def finished(self) -> bool:
@@ -68,7 +72,8 @@ class StageCheckpoint(keras.callbacks.Callback):
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.progress = self.progress.after({**logs, "seconds": time.monotonic() - self._started})
+        numbers = {self._names.get(name, name): value for name, value in logs.items()}
+        self.progress = self.progress.after({**numbers, "seconds": time.monotonic() - self._started})
         if self._is_best:
             self.best = arrays_of(self.model.weights)
         write_history(self._csv, self.progress)

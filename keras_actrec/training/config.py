@@ -8,7 +8,8 @@ from math import isfinite
 
 from keras_actrec.errors import ConfigError
 
-SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine", "step")
 KEEPS = ("best", "last")
 
 
@@ -18,25 +19,33 @@ class StageConfig:
 
     Attributes:
         name: folder of the stage's files below the working directory.
-        learning_rate: of Adam; with a schedule the highest.
+        learning_rate: of the optimizer; with a schedule the highest.
         batch_size: clips per step, over all devices.
         epochs: most epochs that are trained.
         patience: epochs without a lower validation loss after which training stops; without effect where the stage does not
             stop early, see `stops_early`.
-        weight_decay: decoupled weight decay (AdamW) per step and unit of learning rate; 0 gives plain Adam.
+        weight_decay: decoupled weight decay per step and unit of learning rate, of either optimizer ("adam": AdamW).
         checkpoint_seconds: fewest seconds between two checkpoints; 0 writes one after every epoch. A killed run repeats the
             epochs since the last one, with the same result.
         schedule: of the learning rate, step by step. "constant", or "cosine": from 0 linearly up over `warmup_epochs`, then
-            half a cosine down to 0 at the end of `epochs` (I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, without restarts). The
-            latter always trains all epochs: one that is stopped halfway has not annealed.
+            half a cosine down to 0 at the end of `epochs` (I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, without restarts), or
+            "step": learning_rate · step_factor^(epoch // step_epochs), epochs counted from 0 (VPN, section 4.1). The latter two
+            always train all epochs: one that is stopped halfway has not annealed, and with steps the loss stands still before
+            a rate falls and gets lower after, so that patience would run out where the small rates begin.
         warmup_epochs: epochs of "cosine" during which the learning rate rises, fewer than `epochs`.
         label_smoothing: share ε of a training target that all classes have in common, the clip's own included:
             1 - ε + ε / classes for the clip's class, ε / classes for the others (C. Szegedy et al., "Rethinking the Inception
             Architecture", CVPR 2016). The validation loss is without, so that the losses of different ε compare.
         keep: weights that the stage ends with: "best", of the epoch of the lowest validation loss, or "last", of the last
-            epoch, as for a schedule that ends at 0; then all epochs are trained.
+            epoch, as for a schedule that ends at 0; then all epochs are trained. The validation loss is that of the whole
+            objective, where a stage has one of several terms.
         seed: order of the clips, random sub-sequences, dropout.
         jit_compile: XLA: True, False, or "auto", which leaves it to Keras (on for one GPU without a strategy, else off).
+        optimizer: "adam", or "sgd", stochastic gradient descent with `momentum`.
+        momentum: share of the last step that the next one of "sgd" repeats (the step, not the gradient: after the rate has
+            fallen, the steps before it still count with the rate that they were taken with); without effect on "adam".
+        step_epochs: epochs with the same rate in the schedule "step"; without effect on others.
+        step_factor: what the rate is multiplied with after them; without effect on others.
 
     Raises:
         ConfigError: a value out of range.
@@ -55,11 +64,16 @@ class StageConfig:
     warmup_epochs: int = 0
     label_smoothing: float = 0.0
     keep: str = "best"
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    step_epochs: int = 10
+    step_factor: float = 0.1
 
     def __post_init__(self):
         if not self.name or any(character in self.name for character in "/\\") or self.name.startswith("."):
             raise ConfigError("a stage's name has to be a folder name", found=repr(self.name), expected='e.g. "pose"')
-        for field, least in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("seed", 0), ("warmup_epochs", 0)):
+        counts = {"batch_size": 1, "epochs": 1, "patience": 1, "seed": 0, "warmup_epochs": 0, "step_epochs": 1}
+        for field, least in counts.items():
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 self._refuse(field, f"an integer of at least {least}")
@@ -70,12 +84,15 @@ class StageConfig:
                 self._refuse(field, "0 or a number above 0")
         if self.jit_compile not in (True, False, "auto"):
             self._refuse("jit_compile", 'True, False or "auto"')
-        for field, values in (("schedule", SCHEDULES), ("keep", KEEPS)):
+        for field, values in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("keep", KEEPS)):
             if getattr(self, field) not in values:
                 self._refuse(field, " or ".join(f'"{value}"' for value in values))
-        if not 0 <= self.label_smoothing < 1:  # not a number fails, too
-            self._refuse("label_smoothing", "a number from 0 to below 1")
-        if self.warmup_epochs and self.schedule == "constant":
+        for field in ("label_smoothing", "momentum"):
+            if not 0 <= getattr(self, field) < 1:  # not a number fails, too
+                self._refuse(field, "a number from 0 to below 1")
+        if not 0 < self.step_factor <= 1:
+            self._refuse("step_factor", "a number above 0, at most 1")
+        if self.warmup_epochs and self.schedule != "cosine":
             self._refuse("warmup_epochs", '0: only the schedule "cosine" has a warm-up')
         if self.warmup_epochs >= self.epochs:
             self._refuse("warmup_epochs", f"fewer than the {self.epochs} epochs")
@@ -97,7 +114,10 @@ class StageConfig:
         return asdict(self)
 
 
-_ADDED = {"schedule": "constant", "warmup_epochs": 0, "label_smoothing": 0.0, "keep": "best"}
+_ADDED = {
+    **{"schedule": "constant", "warmup_epochs": 0, "label_smoothing": 0.0, "keep": "best"},
+    **{"optimizer": "adam", "momentum": 0.9, "step_epochs": 10, "step_factor": 0.1},
+}
 
 
 def with_added_fields(run: Mapping[str, object]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Testing: logits averaged over the K test sub-sequences of each clip, for every stream from one pass."""
+"""Testing: one score per class from the K test rows of each clip, by mean or maximum, for every stream from one pass."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, clips_per_
 from keras_actrec.training import metrics
 
 STREAMS: Mapping[str, str] = MappingProxyType({"pose": "pose_logits", "rgb": "rgb_logits", "fused": "logits"})
+POOLINGS = ("mean", "max")
 _SCORES = "scores_"
 
 
@@ -29,19 +30,23 @@ class Evaluation:
     Attributes:
         clip_ids: the n tested clips.
         labels: int32 (n,), their classes.
-        scores: stream ("pose", "rgb", "fused") → float32 (n, classes), logits averaged over the sub-sequences.
+        scores: stream ("pose", "rgb", "fused") → float32 (n, classes), pooled over the sub-sequences: logits averaged, or
+            the highest of softmax scores, whose rows then do not sum to 1.
         subsequences: sub-sequences per clip, K.
+        pooling: how, "mean" or "max".
 
     Raises:
-        ConfigError: the arrays do not fit each other.
+        ConfigError: the arrays do not fit each other, or an unknown pooling.
     """
 
     clip_ids: tuple[str, ...]
     labels: np.ndarray
     scores: Mapping[str, np.ndarray]
     subsequences: int
+    pooling: str = "mean"
 
     def __post_init__(self):
+        _check_pooling(self.pooling)
         for stream, scores in self.scores.items():
             if scores.ndim != 2 or not len(scores) == len(self.labels) == len(self.clip_ids):
                 raise ConfigError(
@@ -85,8 +90,9 @@ def evaluate(
     *,
     streams: Mapping[str, str] = STREAMS,
     batch_rows: int = 80,
+    pooling: str = "mean",
 ) -> Evaluation:
-    """Tests a model on all sub-sequences of some clips, in one pass for all streams (paper section 4).
+    """Tests a model on all sub-sequences of some clips, in one pass for all streams (STA-Hands and VPN, section 4).
 
     Args:
         model: a model with a dict of outputs, built under the strategy that is to run it.
@@ -96,11 +102,14 @@ def evaluate(
             stream's too (`logits` of a model with one stream) counts once.
         batch_rows: about how many sub-sequences go through the model at once; memory is bounded by it (an 80-row batch of
             hand features is 52 MB).
+        pooling: of the rows of a clip: "mean", for logits, or "max", per class the highest value, for softmax scores ("The
+            final classification is obtained by max-pooling the softmax scores", VPN, section 4.1).
 
     Raises:
-        ConfigError: no clips, or the model has none of the outputs.
+        ConfigError: no clips, the model has none of the outputs, or an unknown pooling.
         ActrecError: whatever the source raises.
     """
+    _check_pooling(pooling)
     outputs = _scored_outputs(model, streams)
     strategy = model.distribute_strategy
     clips = clips_per_batch(source, batch_rows, strategy.num_replicas_in_sync)
@@ -115,9 +124,15 @@ def evaluate(
     return Evaluation(
         clip_ids=tuple(clip_ids),
         labels=np.array([source.label(clip) for clip in clip_ids], np.int32),
-        scores={stream: _mean_over_rows(logits[stream], len(clip_ids), source.test_rows) for stream in outputs},
+        scores={stream: _pooled(logits[stream], len(clip_ids), source.test_rows, pooling) for stream in outputs},
         subsequences=source.test_rows,
+        pooling=pooling,
     )
+
+
+def _check_pooling(pooling: str) -> None:
+    if pooling not in POOLINGS:
+        raise ConfigError("unknown pooling of test rows", found=repr(pooling), expected=f"one of {', '.join(POOLINGS)}")
 
 
 def _scored_outputs(model: keras.Model, streams: Mapping[str, str]) -> dict[str, keras.KerasTensor]:
@@ -135,14 +150,15 @@ def _scored_outputs(model: keras.Model, streams: Mapping[str, str]) -> dict[str,
     return chosen
 
 
-def _mean_over_rows(logits: np.ndarray, clips: int, rows: int) -> np.ndarray:
-    """(padded clips · rows, classes) → (clips, classes); padding is cut off."""
-    return logits[: clips * rows].reshape(clips, rows, -1).mean(axis=1, dtype=np.float32)
+def _pooled(values: np.ndarray, clips: int, rows: int, pooling: str) -> np.ndarray:
+    """(padded clips · rows, classes) → float32 (clips, classes); padding is cut off."""
+    values = values[: clips * rows].reshape(clips, rows, -1)
+    return values.max(axis=1).astype(np.float32) if pooling == "max" else values.mean(axis=1, dtype=np.float32)
 
 
 def save_scores(path: str | Path, evaluation: Evaluation) -> None:
     """Writes the scores as `.npz` without pickle, for late fusion with other models: clip_ids, labels, subsequences,
-    scores_<stream>.
+    pooling, scores_<stream>.
 
     Raises:
         DiskFullError: no space left.
@@ -154,6 +170,7 @@ def save_scores(path: str | Path, evaluation: Evaluation) -> None:
             clip_ids=np.array(evaluation.clip_ids, dtype=np.str_),
             labels=evaluation.labels,
             subsequences=np.int64(evaluation.subsequences),
+            pooling=np.str_(evaluation.pooling),
             **scores,
         )
 
@@ -168,6 +185,7 @@ def load_scores(path: str | Path) -> Evaluation:
         with np.load(path, allow_pickle=False) as file:
             scores = {name.removeprefix(_SCORES): file[name] for name in file.files if name.startswith(_SCORES)}
             clip_ids = tuple(str(clip) for clip in file["clip_ids"])
-            return Evaluation(clip_ids, file["labels"], scores, int(file["subsequences"]))
+            pooling = str(file["pooling"]) if "pooling" in file.files else "mean"  # files of earlier versions lack it
+            return Evaluation(clip_ids, file["labels"], scores, int(file["subsequences"]), pooling)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError("cannot be read as scores", file=path, found=error, fix="run the test again") from error

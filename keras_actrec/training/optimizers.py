@@ -8,8 +8,10 @@ from keras_actrec.training.config import StageConfig
 
 
 def build_optimizer(config: StageConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Adam, or AdamW where there is weight decay, with the learning rate of `learning_rate`."""
+    """The optimizer of a stage, with the learning rate of `learning_rate` and decoupled weight decay where there is some."""
     rate = learning_rate(config, steps_per_epoch)
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=float(config.momentum), weight_decay=config.weight_decay or None)
     if config.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
     return keras.optimizers.Adam(rate)
@@ -27,9 +29,22 @@ def learning_rate(config: StageConfig, steps_per_epoch: int) -> float | keras.op
     """
     if config.schedule == "constant":
         return config.learning_rate
+    if config.schedule == "step":
+        return _steps(config, steps_per_epoch)
     rising, all_steps = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
     if not rising:
         return keras.optimizers.schedules.CosineDecay(config.learning_rate, all_steps)
     return keras.optimizers.schedules.CosineDecay(
         0.0, all_steps - rising, warmup_target=config.learning_rate, warmup_steps=rising
     )
+
+
+def _steps(config: StageConfig, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """learning_rate · step_factor^(epoch // step_epochs), the rates and where they end as given numbers: nothing is divided."""
+    falls = (config.epochs - 1) // config.step_epochs
+    if not falls:
+        return config.learning_rate
+    # Keras counts a boundary to what is before it.
+    boundaries = [fall * config.step_epochs * steps_per_epoch - 1 for fall in range(1, falls + 1)]
+    rates = [config.learning_rate * config.step_factor**fall for fall in range(falls + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)

@@ -57,9 +57,9 @@ def write_metrics(
 ) -> dict[str, object]:
     """Writes metrics.json.
 
-    Keys: those of `RunDescription`; "subsequences_per_clip"; "clips" (also "left_out", and "left_out_reasons": stage and
-    reason → number); "accuracy", "mean_class_accuracy", "macro_f1" by stream; "per_class": class name → {"clips", stream →
-    accuracy or null}; "versions"; then those of `extra`. Numbers that do not exist are null.
+    Keys: those of `RunDescription`; "subsequences_per_clip"; "pooling" of their scores; "clips" (also "left_out", and
+    "left_out_reasons": stage and reason → number); "accuracy", "mean_class_accuracy", "macro_f1" by stream; "per_class": class
+    name → {"clips", stream → accuracy or null}; "versions"; then those of `extra`. Numbers that do not exist are null.
 
     Args:
         path: file to write.
@@ -79,6 +79,7 @@ def write_metrics(
     content = {
         **asdict(run),
         "subsequences_per_clip": evaluation.subsequences,
+        "pooling": evaluation.pooling,
         "clips": {**run.clips, **_count_left_out(left_out)},
         "accuracy": evaluation.accuracy,
         "mean_class_accuracy": evaluation.mean_class_accuracy,

@@ -37,6 +37,7 @@ from keras_actrec.training.checkpoints import (
     save_weights,
 )
 from keras_actrec.training.config import StageConfig, with_added_fields
+from keras_actrec.training.objective import LOGITS, Objective
 from keras_actrec.training.optimizers import build_optimizer
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class StageHistory:
     """How a finished stage went.
 
     Attributes:
-        epochs: one row of numbers per epoch: "epoch" (from 1), "loss", "accuracy", "val_loss", "val_accuracy", "seconds".
+        epochs: one row of numbers per epoch: "epoch" (from 1), "loss", "accuracy", "val_loss", "val_accuracy", "seconds"; of an
+            objective with terms beside the classification also "<name>_loss" and "val_<name>_loss" for each of its terms,
+            "logits" among them, before they are weighted.
         best_epoch: the epoch whose weights were kept.
         best_loss: its validation loss, not the lowest one where `keep` is "last".
         csv: the same rows as a file.
@@ -90,6 +93,7 @@ def run_stage(
     *,
     strategy: tf.distribute.Strategy | None = None,
     resume: bool = False,
+    objective: Objective | None = None,
 ) -> StageHistory:
     """Trains one stream of a model and leaves the weights of its best epoch in the model, or of its last: `config.keep`.
 
@@ -103,20 +107,23 @@ def run_stage(
 
     Args:
         model: the whole model, whose weights are saved.
-        stream: a model on layers of `model` with a single output, logits (B, classes).
+        stream: a model on layers of `model` with a single output, logits (B, classes); with an `objective` a dict of outputs,
+            "logits" and those of its terms among them.
         source: where batches come from; it is asked for the stream's inputs only.
         train, validation: clip ids, see `hold_out`.
         config: optimizer, batches, epochs.
         workdir: folder for the results of the run.
         strategy: what the caller built the models under, as a check; None for no check.
         resume: go on with what an earlier call left, and skip a finished stage. Otherwise its files are deleted.
+        objective: what the loss is; None for the cross-entropy alone.
 
     Returns:
         The epochs, those before a resume included.
 
     Raises:
-        ConfigError: a resumed stage was started with other settings or clips; the batch does not divide among the
-            devices; the models were not built under `strategy`; the loss is no number.
+        ConfigError: a resumed stage was started with other settings, clips or another objective; the batch does not divide
+            among the devices; the models were not built under `strategy`; the stream has not the outputs; the loss is no
+            number.
         WeightsError: what an earlier call left does not fit the model.
         DiskFullError: no space left.
         ActrecError: whatever the source raises.
@@ -124,18 +131,21 @@ def run_stage(
     _check_strategy(model, stream, strategy, config)
     files = _Files(Path(workdir) / config.name)
     run = {**config.as_json(), "training_clips": _digest(train), "validation_clips": _digest(validation)}
+    if objective is not None:
+        run["objective"] = objective.as_json()
     if not resume:
         shutil.rmtree(files.folder, ignore_errors=True)
     elif files.finished.exists():
         return _read_finished(model, files, run, config)
 
     with stream.distribute_strategy.scope():
-        callback = _prepare(model, stream, files, run, config, steps_per_epoch(len(train), config.batch_size))
+        stream = _with_outputs(stream, objective)
+        callback = _prepare(model, stream, objective, files, run, config, steps_per_epoch(len(train), config.batch_size))
         if callback.progress.epochs:
             log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
         if callback.progress.epochs < config.epochs and not callback.finished:
             try:
-                _fit(stream, source.select(tuple(stream.input)), train, validation, config, files, callback)
+                _fit(stream, objective, source.select(tuple(stream.input)), train, validation, config, files, callback)
             except tf.errors.OpError as error:  # the only file that TensorFlow itself writes here is TensorBoard's
                 if not says_disk_full(error):
                     raise
@@ -150,10 +160,16 @@ def run_stage(
     return files.history(callback.progress, config)
 
 
-def _prepare(
-    model: keras.Model, stream: keras.Model, files: _Files, run: dict, config: StageConfig, steps: int
-) -> StageCheckpoint:
-    """Compiles the stream and puts it where the stage begins or where its checkpoint stands."""
+def _with_outputs(stream: keras.Model, objective: Objective | None) -> keras.Model:
+    """The stream with the outputs that it is trained on."""
+    if objective is not None:
+        return objective.select(stream)
+    if not isinstance(stream.output, keras.KerasTensor):
+        raise ConfigError(f"model {stream.name} has several outputs", expected="logits alone, or an objective over them")
+    return stream
+
+
+def _compile(stream: keras.Model, objective: Objective | None, config: StageConfig, steps: int) -> None:
     optimizer = build_optimizer(config, steps)
     losses, metrics = keras.losses, keras.metrics
     if config.label_smoothing:  # targets are distributions over the classes, see _fit
@@ -163,11 +179,25 @@ def _prepare(
         accuracy = metrics.SparseCategoricalAccuracy(name="accuracy")
     stream.compile(
         optimizer=optimizer,
-        loss=loss,
-        weighted_metrics=[accuracy],  # weights: see evaluation_dataset
+        loss=loss if objective is None else {LOGITS: loss, **objective.losses},
+        loss_weights=None if objective is None else {name: float(weight) for name, weight in objective.weights.items()},
+        weighted_metrics=[accuracy] if objective is None else {LOGITS: [accuracy]},  # weights: see evaluation_dataset
         jit_compile=config.jit_compile,
     )
     optimizer.build(stream.trainable_variables)
+
+
+def _prepare(
+    model: keras.Model,
+    stream: keras.Model,
+    objective: Objective | None,
+    files: _Files,
+    run: dict,
+    config: StageConfig,
+    steps: int,
+) -> StageCheckpoint:
+    """Compiles the stream and puts it where the stage begins or where its checkpoint stands."""
+    _compile(stream, objective, config, steps)
     seeds = _seed_states(stream)
     progress, best = Progress(), arrays_of(stream.weights)
     if files.checkpoint.exists():
@@ -175,7 +205,7 @@ def _prepare(
         check_same_run(with_added_fields(checkpoint.run), run, files.checkpoint)
         for variables, arrays in (
             (model.weights, checkpoint.weights),
-            (optimizer.variables, checkpoint.optimizer),
+            (stream.optimizer.variables, checkpoint.optimizer),
             (seeds, checkpoint.seeds),
         ):
             assign(variables, arrays, files.checkpoint)
@@ -187,12 +217,13 @@ def _prepare(
     return StageCheckpoint(
         files.checkpoint, files.csv, run, model.weights, seeds,
         patience=config.patience if config.stops_early else None, keep_last=config.keep == "last", progress=progress, best=best,
-        seconds=config.checkpoint_seconds,
+        seconds=config.checkpoint_seconds, names={} if objective is None else objective.history_names(),
     )  # fmt: skip
 
 
 def _fit(
     stream: keras.Model,
+    objective: Objective | None,
     source: BatchSource,
     train: Sequence[str],
     validation: Sequence[str],
@@ -210,9 +241,12 @@ def _fit(
         )
         held_out = evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors)
         if config.label_smoothing:  # in the targets: Keras has one loss for training and validation
-            classes = stream.output_shape[-1]
+            classes = (stream.output if objective is None else stream.output[LOGITS]).shape[-1]
             batches = batches.map(lambda inputs, labels: (inputs, smoothed_targets(labels, classes, config.label_smoothing)))
             held_out = held_out.map(lambda inputs, labels, weights: (inputs, smoothed_targets(labels, classes, 0.0), weights))
+        if objective is not None:
+            batches = batches.map(lambda inputs, labels: (inputs, objective.targets(labels)))
+            held_out = held_out.map(lambda inputs, labels, weights: (inputs, objective.targets(labels), weights))
         stream.fit(
             batches,
             initial_epoch=done,

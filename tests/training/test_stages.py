@@ -324,7 +324,7 @@ def test_models_outside_of_the_strategy_are_refused(tmp_path):
         ("weight_decay", -1.0),
         ("checkpoint_seconds", -1.0),
         ("jit_compile", "yes"),
-        ("schedule", "step"),
+        ("schedule", "linear"),
         ("keep", "first"),
         ("label_smoothing", 1.0),
         ("label_smoothing", -0.1),
