@@ -296,11 +296,11 @@ class FeatureCache(CacheReader):
         for position, (clip_id, row) in enumerate(zip(ids, frames, strict=True)):
             rows = row + self._offsets[clip_id]
             place = f"clip {clip_id}, {name}"
-            result[position] = self._read(self._place(clip_id), lambda file, r=rows: _read_rows(file[name], r), place)
+            result[position] = self._read(self._place(clip_id), lambda file, r=rows: read_rows(file[name], r), place)
         return result
 
 
-def _read_rows(dataset: h5py.Dataset, wanted: np.ndarray) -> np.ndarray:
+def read_rows(dataset: h5py.Dataset, wanted: np.ndarray) -> np.ndarray:
     """Rows of a dataset in the order of `wanted`; each row is read once and nothing else is."""
     unique, order = np.unique(wanted, return_inverse=True)
     rows = np.empty((len(unique), *dataset.shape[1:]), dataset.dtype)

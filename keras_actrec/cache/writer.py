@@ -34,13 +34,13 @@ def _host() -> str:
 
 
 def remove_stale_parts(directory: str | Path) -> list[Path]:
-    """Removes the unfinished shards of dead runs.
+    """Removes the unfinished shards of dead runs, and their folders of unfinished clips.
 
     To be called before this process writes a shard. A part belongs to a dead run if its process is gone; one of another
     machine, whose processes cannot be seen from here, if nobody has written to it for a day.
 
     Returns:
-        The files removed.
+        The files and folders removed.
     """
     removed = []
     for part in sorted(Path(directory).glob("*.h5.*.part")):
@@ -53,7 +53,10 @@ def remove_stale_parts(directory: str | Path) -> list[Path]:
             else:
                 stale = time.time() - part.stat().st_mtime > _FOREIGN_PART_AGE
             if stale:
-                part.unlink()
+                if part.is_dir():
+                    shutil.rmtree(part)
+                else:
+                    part.unlink()
                 removed.append(part)
         except FileNotFoundError:  # finished or removed by another process meanwhile
             continue
@@ -144,8 +147,8 @@ class ShardWriter:
             )
         with self._guard("end of the shard", 0):
             self._file.attrs["left_out"] = json.dumps([asdict(entry) for entry in self._left_out])
-            _dataset(self._file, "clip_ids", np.array([clip.encode() for clip in self._lengths], dtype=np.bytes_))
-            _dataset(self._file, "lengths", np.array(list(self._lengths.values()), np.int64))
+            new_dataset(self._file, "clip_ids", np.array([clip.encode() for clip in self._lengths], dtype=np.bytes_))
+            new_dataset(self._file, "lengths", np.array(list(self._lengths.values()), np.int64))
             self._close_clips()
             self._file.close()
             self._disk.sync()
@@ -229,9 +232,9 @@ class PoseShardWriter(ShardWriter):
         with self._guard(f"clip {clip_id}", size):
             group = self._file["clips"].create_group(clip_id)
             for name, array in arrays.items():
-                _dataset(group, name, np.asarray(array, np.int32 if name == "test_frames" else np.float32))
+                new_dataset(group, name, np.asarray(array, np.int32 if name == "test_frames" else np.float32))
             # One chunk per sub-sequence; lzf because half the columns of a one-person clip are zeros.
-            _dataset(group, "test_tensors", np.asarray(test_tensors, np.float32), rows=1, compression="lzf")
+            new_dataset(group, "test_tensors", np.asarray(test_tensors, np.float32), rows=1, compression="lzf")
             group.attrs["cleaning"] = json.dumps(dict(cleaning), sort_keys=True)
         self._lengths[clip_id] = len(joints)
 
@@ -303,11 +306,11 @@ class FeatureShardWriter(ShardWriter):
 
     def _close_clips(self) -> None:
         masks = np.concatenate(self._masks) if self._masks else np.zeros((0, self.hands), bool)
-        _dataset(self._file, "mask", masks)
-        _dataset(self._file, "offsets", np.array(self._offsets, np.int64))
+        new_dataset(self._file, "mask", masks)
+        new_dataset(self._file, "offsets", np.array(self._offsets, np.int64))
 
 
-def _dataset(group: h5py.Group, name: str, array: np.ndarray, *, rows: int | None = None, compression: str | None = None):
+def new_dataset(group: h5py.Group, name: str, array: np.ndarray, *, rows: int | None = None, compression: str | None = None):
     """A dataset whose every chunk carries a Fletcher-32 checksum. `rows`: leading rows per chunk; all by default."""
     if array.size == 0:  # an empty array has no chunks to protect
         if array.dtype.kind == "S":

@@ -32,16 +32,13 @@ class FrameFolder:
     """
 
     def __init__(self, path: Path):
-        self._images = sorted(
-            (file for file in path.iterdir() if file.suffix.lower() in END_MARKS and not file.name.startswith(".")),
-            key=_natural_order,
-        )
+        self._images = image_files(path)
         if not self._images:
             raise VideoError(
                 "the folder has no images", file=path, found="no such file", expected=".jpg or .png files",
                 fix="check the data root, or leave the clip out",
             )  # fmt: skip
-        self._first: np.ndarray | None = _read_image(self._images[0])
+        self._first: np.ndarray | None = read_image(self._images[0])
         self.height, self.width = self._first.shape[:2]
         self.frame_count = len(self._images)
         self._next = 0
@@ -61,7 +58,7 @@ class FrameFolder:
             image, self._first = self._first, None
             return True, image
         file = self._images[self._next - 1]
-        image = _read_image(file)
+        image = read_image(file)
         if image.shape[:2] != (self.height, self.width):
             raise VideoError(
                 "the image has another size than the first of its folder", file=file,
@@ -74,12 +71,19 @@ class FrameFolder:
         self._first = None
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The .jpg and .png files of a folder in the order of their names, as `FrameFolder` takes them; none is opened."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in END_MARKS and not file.name.startswith("."))
+    return sorted(files, key=_natural_order)
+
+
 def _natural_order(file: Path) -> tuple[list[tuple[int, str]], str]:
     parts = re.split(r"(\d+)", file.name, flags=re.ASCII)
     return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts], file.name
 
 
-def _read_image(file: Path) -> np.ndarray:
+def read_image(file: Path) -> np.ndarray:
+    """BGR uint8 (H, W, 3) of an image file. Raises VideoError where it cannot be read or is cut short."""
     try:
         data = file.read_bytes()
     except OSError as error:
