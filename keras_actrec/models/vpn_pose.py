@@ -41,7 +41,10 @@ def _lstm(poses, config: VPNConfig):
         last = number == config.lstm_layers
         # No cuDNN kernel: an exported model has to run on machines without a GPU.
         x = keras.layers.LSTM(
-            config.lstm_units, return_sequences=not last, use_cudnn=False, name="pose_features" if last else f"pose_lstm{number}"
+            config.lstm_units,
+            return_sequences=not last,
+            use_cudnn=False,
+            name="pose_features" if last else f"pose_lstm{number}",
         )(x)
     return x
 
