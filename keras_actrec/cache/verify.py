@@ -9,8 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from keras_actrec.cache.clip_maps import views_of
 from keras_actrec.cache.reader import ShardHeader, read_header
-from keras_actrec.cache.schema import HAND_FEATURES, POSES, SCHEMA_VERSION, CacheIndex, load_index
+from keras_actrec.cache.schema import CLIP_MAPS, HAND_FEATURES, POSES, SCHEMA_VERSION, CacheIndex, load_index
 
 _REPAIR = "delete the shard (--repair does) and run the extraction again: it fills what is missing"
 _GO_ON = "run the extraction again with the same options"
@@ -209,5 +210,21 @@ def _feature_problems(features: h5py.Dataset, mask: np.ndarray, start: int, stop
             yield f"frame {low - start + frame}: hand {hand} is {state} ({len(wrong)} such hands)"
 
 
-_CHECKS = {POSES: _check_poses, HAND_FEATURES: _check_features}
+def _check_clip_maps(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    maps, views = file["maps"], views_of(header.options)
+    rows = len(header.lengths) * views
+    if maps.ndim != 5 or len(maps) != rows:
+        yield Problem(
+            name, "", f"maps {maps.shape}, but {len(header.lengths)} clips of {views} views make {rows} rows", _REPAIR
+        )
+        return
+    for row, (clip, view) in enumerate((clip, view) for clip in header.lengths for view in range(views)):
+        try:
+            if not np.isfinite(maps[row]).all():
+                yield Problem(name, clip, f"the map of view {view} holds values that are not finite", _REPAIR)
+        except _DAMAGE as error:
+            yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
+
+
+_CHECKS = {POSES: _check_poses, HAND_FEATURES: _check_features, CLIP_MAPS: _check_clip_maps}
 """What is in a shard of each kind, beyond what all have: (name, file, header) → problems."""
