@@ -29,7 +29,7 @@ from keras_actrec.extraction.crop_stream import (
     CropTask,
     crop_batches,
 )
-from keras_actrec.extraction.poses import dataset_layout
+from keras_actrec.extraction.poses import clips_with_poses, dataset_layout
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads, share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
@@ -107,7 +107,7 @@ def extract_hand_features(
     """
     directory = Path(directory)
     _check_sizes(crop_size, pixel_size, batch_size)
-    ids, pose_options = _clips_with_poses(dataset, pose_directory)
+    ids, pose_options = clips_with_poses(dataset, pose_directory)
     hands = _cached_layout(dataset, pose_options, pose_directory).hands
     if workers > 1:
         share_gpus()
@@ -292,25 +292,6 @@ def _check_sizes(crop_size: int, pixel_size: tuple[int, int] | None, batch_size:
             raise ConfigError(f"{name} must be positive", found=value)
     if pixel_size is not None and (len(pixel_size) != 2 or min(pixel_size) < 1):
         raise ConfigError("pixel_size is (width, height)", found=pixel_size)
-
-
-def _clips_with_poses(dataset: ActionDataset, pose_directory: str | Path) -> tuple[list[str], CacheOptions]:
-    """Clips of the data set that the pose cache holds, and the options of that cache."""
-    with PoseCache(pose_directory) as poses:
-        if poses.options.dataset != dataset.name:
-            raise CacheError(
-                "the pose cache is of another data set", file=pose_directory, found=poses.options.dataset, expected=dataset.name
-            )
-        known = set(poses.lengths) | {entry.clip_id for entry in poses.left_out}
-        unknown = [record.clip_id for record in dataset.records if record.clip_id not in known]
-        if unknown:
-            raise CacheError(
-                "the pose cache lacks clips of the data set",
-                file=pose_directory,
-                found=f"{len(unknown)} of {len(dataset.records)}, e.g. {unknown[0]}",
-                fix="run preprocessing/extract_poses.py first",
-            )
-        return [record.clip_id for record in dataset.records if record.clip_id in poses.lengths], poses.options
 
 
 def _cached_layout(dataset: ActionDataset, poses: CacheOptions, pose_directory: str | Path) -> SkeletonLayout:

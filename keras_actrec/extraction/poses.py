@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import CLIPS_PER_SHARD, POSES, CacheIndex, CacheOptions, plan_cache
 from keras_actrec.cache.writer import PoseShardWriter
 from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
-from keras_actrec.errors import ActrecError, DatasetError
+from keras_actrec.errors import ActrecError, CacheError, DatasetError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
@@ -54,6 +55,29 @@ def dataset_layout(dataset: ActionDataset) -> SkeletonLayout:
         found = ", ".join(sorted(layouts)) or "no records"
         raise DatasetError("a cache needs clips of one layout", found=found, fix="check the data root")
     return next(iter(layouts.values()))
+
+
+def clips_with_poses(dataset: ActionDataset, pose_directory: str | Path) -> tuple[list[str], CacheOptions]:
+    """Clips of the data set that its pose cache holds, and the options of that cache.
+
+    Raises:
+        CacheError: the pose cache is absent, incomplete, of another data set, or lacks clips of this one.
+    """
+    with PoseCache(pose_directory) as poses:
+        if poses.options.dataset != dataset.name:
+            raise CacheError(
+                "the pose cache is of another data set", file=pose_directory, found=poses.options.dataset, expected=dataset.name
+            )
+        known = set(poses.lengths) | {entry.clip_id for entry in poses.left_out}
+        unknown = [record.clip_id for record in dataset.records if record.clip_id not in known]
+        if unknown:
+            raise CacheError(
+                "the pose cache lacks clips of the data set",
+                file=pose_directory,
+                found=f"{len(unknown)} of {len(dataset.records)}, e.g. {unknown[0]}",
+                fix="run preprocessing/extract_poses.py first",
+            )
+        return [record.clip_id for record in dataset.records if record.clip_id in poses.lengths], poses.options
 
 
 def extract_poses(

@@ -25,7 +25,7 @@ class ExtractionReport:
         done: clips written in this run.
         skipped: clips that were already there.
         left_out: clips of the cache that are left out, in this run or before, and why.
-        crops: crops that went through the network in this run.
+        crops: crops that went through the network in this run, or were written.
         seconds: duration of the run.
         notes: remarks on clips written in this run that are worth a look.
     """

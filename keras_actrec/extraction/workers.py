@@ -21,7 +21,7 @@ Tick = Callable[[int], None]
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What writing one shard gave: clips written, clips left out, crops that went through the network, remarks."""
+    """What writing one shard gave: clips written, clips left out, crops (through a network, or written), remarks."""
 
     shard: int
     done: int
