@@ -1,8 +1,8 @@
 """VPN: a video network whose feature map is weighted over space and time by poses, and embedded beside them.
 
-Paper: Das, Sharma, Dai, Bremond, Thonnat, "VPN: Learning Video-Pose Embedding for Activities of Daily Living", ECCV 2020. Code by
-the authors: github.com/srijandas07/VPN, which differs from the paper (preset "vpn_official"). Written for this project from
-the paper, MIT licence. What the paper leaves open, and where the two differ, is listed in docs/fidelity.md.
+Paper: Das, Sharma, Dai, Bremond, Thonnat, "VPN: Learning Video-Pose Embedding for Activities of Daily Living", ECCV 2020. The
+authors' code, github.com/srijandas07/VPN, differs from it (preset "vpn_official"). Written for this project from the paper, MIT
+licence. What the paper leaves open, and where the two differ, is listed in docs/fidelity.md.
 
     clip ── visual backbone ── f ─────┬──────────── A_ST · f + f ── mean ── dropout ── linear ── logits
                                       │                  │

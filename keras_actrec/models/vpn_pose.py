@@ -50,7 +50,7 @@ def _lstm(poses, config: VPNConfig):
 
 
 def _official(poses, config: VPNConfig):
-    """What the published code builds: filters [I, Â] with ELU, batch norm before each convolution, two poolings, dense layers."""
+    """What the published code builds: filters [I, Â], ELU, batch norm before each convolution, two poolings, dense layers."""
     graph = official_graph(config.joints, bone=config.bone_weight, pair=config.other_weight)
     filters = np.stack([np.eye(len(config.joints)), normalised_adjacency(graph)])
     x = PoseGraphConvolution(config.graph_units, filters, activation="elu", use_bias=True, name="pose_graph")(poses)
