@@ -10,8 +10,18 @@ import h5py
 import numpy as np
 
 from keras_actrec.cache.clip_maps import views_of
+from keras_actrec.cache.person_clip_writer import frame_name
 from keras_actrec.cache.reader import ShardHeader, read_header
-from keras_actrec.cache.schema import CLIP_MAPS, HAND_FEATURES, POSES, SCHEMA_VERSION, CacheIndex, load_index
+from keras_actrec.cache.schema import (
+    CLIP_MAPS,
+    HAND_FEATURES,
+    PERSON_CLIPS,
+    POSES,
+    SCHEMA_VERSION,
+    CacheIndex,
+    load_index,
+)
+from keras_actrec.video.jpeg import jpeg_size
 
 _REPAIR = "delete the shard (--repair does) and run the extraction again: it fills what is missing"
 _GO_ON = "run the extraction again with the same options"
@@ -68,7 +78,8 @@ def verify_cache(directory: str | Path, *, on_shard: Callable[[str], None] | Non
 
     Every shard of the plan is there and opens; its attributes equal the index; every checksum holds; each planned clip is
     present or left out exactly once; lengths agree between datasets; a hand has features where the mask says so and
-    zeros elsewhere; all values that should be finite are.
+    zeros elsewhere; all values that should be finite are; JPEGs of person clips are whole and have the size of the options
+    (their pixels are not decoded, and those in folders have no checksums).
 
     Args:
         directory: folder of the cache.
@@ -226,5 +237,49 @@ def _check_clip_maps(name: str, file: h5py.File, header: ShardHeader) -> Iterato
             yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
 
 
-_CHECKS = {POSES: _check_poses, HAND_FEATURES: _check_features, CLIP_MAPS: _check_clip_maps}
+def _check_person_clips(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    total, size = sum(header.lengths.values()), header.options.options["size"]
+    boxes = file["boxes"][()]
+    if boxes.shape != (total, 4) or not np.isfinite(boxes).all():
+        yield Problem(name, "", f"boxes {boxes.shape} or not finite, but the lengths of the clips sum to {total}", _REPAIR)
+    in_shard = header.options.options["storage"] == "hdf5"
+    table = file["frame_bytes"][()] if in_shard else None
+    if in_shard and not _follow_each_other(table, total, len(file["jpegs"])):
+        yield Problem(name, "", "the places of the images do not follow each other to the end", _REPAIR)
+        return
+    first = 0
+    for clip, length in header.lengths.items():
+        if header.offsets[clip] != first:
+            yield Problem(name, clip, f"starts at row {header.offsets[clip]} instead of {first}", _REPAIR)
+        folder = Path(file.filename).parent / clip
+        for frame in range(length):
+            try:
+                if in_shard:
+                    start, count = table[first + frame]
+                    width, height = jpeg_size(file["jpegs"][start : start + count].tobytes())
+                else:
+                    width, height = jpeg_size((folder / frame_name(frame)).read_bytes())
+                what = "" if width == height == size else f"is {width}x{height} instead of {size}x{size}"
+            except _DAMAGE as error:
+                what = f"does not read: {_first_line(error)}"
+            if what:  # one of a clip is enough
+                yield Problem(name, clip, f"the image of frame {frame} {what}", _REPAIR)
+                break
+        first += length
+
+
+def _follow_each_other(table: np.ndarray, images: int, size: int) -> bool:
+    """table: (n, 2), first byte and number of bytes of each image."""
+    if table.shape != (images, 2):
+        return False
+    ends = np.cumsum(table[:, 1])
+    return bool((table[:, 0] == ends - table[:, 1]).all() and (table[:, 1] > 0).all()) and size == (ends[-1] if images else 0)
+
+
+_CHECKS = {
+    POSES: _check_poses,
+    HAND_FEATURES: _check_features,
+    PERSON_CLIPS: _check_person_clips,
+    CLIP_MAPS: _check_clip_maps,
+}
 """What is in a shard of each kind, beyond what all have: (name, file, header) → problems."""
