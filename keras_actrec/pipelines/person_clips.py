@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_actrec.cache.clip_maps import ClipMapCache
-from keras_actrec.cache.person_clips import PersonClipCache, PersonClipFolder
+from keras_actrec.cache.person_clips import PersonClips
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY, ClipSource
@@ -158,7 +158,7 @@ class PersonClipSource(_VideoPoseSource):
 
     def __init__(
         self,
-        clips: PersonClipCache | PersonClipFolder,
+        clips: PersonClips,
         poses: PoseCache,
         labels: Mapping[str, int],
         sampling: ClipSamplingConfig,

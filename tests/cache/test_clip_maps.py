@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import resource
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ from keras_actrec.cache.clip_maps import ClipMapCache, ClipMapShardWriter
 from keras_actrec.cache.schema import CLIP_MAPS, CacheOptions, plan_cache
 from keras_actrec.cache.verify import repair_cache, verify_cache
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.errors import CacheError
+from keras_actrec.errors import CacheError, DiskFullError
 
 SHAPE = (2, 3, 3, 4)
 LENGTHS = {"a": 30, "b": 7, "c": 12, "d": 21, "e": 5}
@@ -132,3 +133,19 @@ def test_maps_of_another_shape_are_not_written(tmp_path):
     ):
         writer.add("a", values("a", 1), 30)
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_a_full_disk_leaves_whole_shards(tmp_path):
+    index = plan_cache(tmp_path, options(), ["a", "b"], clips_per_shard=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+        with ClipMapShardWriter(tmp_path, index, 0, (1, 2, 2, 3)) as writer:
+            writer.add("a", np.ones((2, 1, 2, 2, 3), np.float16), 30)
+            writer.finish()
+        with ClipMapShardWriter(tmp_path, index, 1, (8, 7, 7, 64)) as writer:  # noqa: SIM117
+            with pytest.raises(DiskFullError, match=r"clip_maps-00001\.h5, .*finished shards are kept"):
+                writer.add("b", np.ones((2, 8, 7, 7, 64), np.float16), 7)  # 50 kB a map
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip_maps-00000.h5", "index.json"]
