@@ -143,9 +143,10 @@ def test_a_full_disk_leaves_whole_shards(tmp_path):
         with ClipMapShardWriter(tmp_path, index, 0, (1, 2, 2, 3)) as writer:
             writer.add("a", np.ones((2, 1, 2, 2, 3), np.float16), 30)
             writer.finish()
-        with ClipMapShardWriter(tmp_path, index, 1, (8, 7, 7, 64)) as writer:  # noqa: SIM117
-            with pytest.raises(DiskFullError, match=r"clip_maps-00001\.h5, .*finished shards are kept"):
-                writer.add("b", np.ones((2, 8, 7, 7, 64), np.float16), 7)  # 50 kB a map
+        refused = pytest.raises(DiskFullError, match=r"clip_maps-00001\.h5, .*finished shards are kept")
+        with refused, ClipMapShardWriter(tmp_path, index, 1, (8, 7, 7, 64)) as writer:
+            writer.add("b", np.ones((2, 8, 7, 7, 64), np.float16), 7)  # 50 kB a map
+            writer.finish()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip_maps-00000.h5", "index.json"]
