@@ -18,10 +18,10 @@ from keras_actrec.cache.person_clip_writer import frame_name
 from keras_actrec.cache.reader import CacheReader, read_rows
 from keras_actrec.cache.schema import INDEX_NAME, PERSON_CLIPS, CacheOptions, check_options, load_index
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.errors import CacheError, VideoError
+from keras_actrec.errors import CacheError, ConfigError, VideoError
 from keras_actrec.video.frame_folder import image_files, read_image
 
-_ANEW = "run preprocessing/verify_cache.py with --repair and the extraction again; get images of other tools anew"
+_ANEW = "run preprocessing/verify_cache.py with --repair, then the extraction again; get images of other tools anew"
 _RESIZE = "give image_size: images that other tools made are then resized to it"
 
 
@@ -116,6 +116,7 @@ class PersonClipFolder:
 
     Raises:
         CacheError: there are no clips, or as for `CacheReader`.
+        ConfigError: image_size is not positive.
     """
 
     def __init__(
@@ -162,6 +163,8 @@ class PersonClipFolder:
         if image_size is None:
             first = image_files(self.directory / next(iter(self._lengths)))[0]
             image_size = len(_read_file(first))
+        if image_size < 1:
+            raise ConfigError("the side of images must be positive", file=self.directory, found=image_size)
         self.image_size = image_size
         self.options = CacheOptions(PERSON_CLIPS, "", "", {"storage": "folders", "size": image_size})
         if expected is not None:
@@ -194,7 +197,7 @@ class PersonClipFolder:
             image = _read_file(file)
             if self._resize and image.shape[:2] != (self.image_size, self.image_size):
                 image = _resized(image, self.image_size)
-            result[order == number] = _rgb(image, self.image_size, file, "")
+            result[order == number] = _rgb(image, self.image_size, file, "", _ANEW if files is None else _RESIZE)
         return result
 
     def boxes(self, clip_id: str) -> np.ndarray:
@@ -298,11 +301,11 @@ def _resized(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _rgb(image: np.ndarray | None, size: int, file: Path, place: str) -> np.ndarray:
-    """BGR (S, S, 3) → RGB. Raises CacheError where an image did not decode (None) or has another size."""
+def _rgb(image: np.ndarray | None, size: int, file: Path, place: str, fix: str = _ANEW) -> np.ndarray:
+    """BGR (S, S, 3) → RGB. Raises CacheError where an image did not decode (None) or has another size; then with `fix`."""
     if image is None:
         raise CacheError("the image does not decode", file=file, place=place, fix=_ANEW)
     if image.shape[:2] != (size, size):
         found, expected = f"{image.shape[1]}x{image.shape[0]}", f"{size}x{size}"
-        raise CacheError("an image of another size", file=file, place=place, found=found, expected=expected, fix=_RESIZE)
+        raise CacheError("an image of another size", file=file, place=place, found=found, expected=expected, fix=fix)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
