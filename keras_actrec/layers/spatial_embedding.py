@@ -93,7 +93,11 @@ class SpatialEmbedding(keras.layers.Layer):
 
     def _map(self, name: str, size: int):
         return self.add_weight(
-            name=name, shape=(size, self.units), initializer=_unit_norm, constraint=keras.constraints.UnitNorm(axis=(0, 1))
+            name=name,
+            shape=(size, self.units),
+            initializer=_unit_norm,
+            constraint=keras.constraints.UnitNorm(axis=(0, 1)),
+            autocast=False,  # Keras casts weights of a layer without autocast all the same.
         )
 
     def call(self, features, latent):

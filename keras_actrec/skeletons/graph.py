@@ -94,7 +94,7 @@ def normalised_adjacency(graph: np.ndarray) -> np.ndarray:
         )
     joined = graph + np.eye(len(graph))
     scale = 1 / np.sqrt(joined.sum(axis=1))
-    return scale[:, None] * joined * scale
+    return joined * np.outer(scale, scale)
 
 
 def _join(graph: np.ndarray, pairs, weight: float) -> None:
