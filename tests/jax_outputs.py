@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 # Importing the models registers the layers of this package with Keras.
-import keras_actrec.models.sta_hands  # noqa: F401
+import keras_actrec.models.sta_hands
+import keras_actrec.models.vpn  # noqa: F401
 
 
 def main(folder: Path) -> None:
