@@ -17,11 +17,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actrec.backbones.dtypes import POLICIES, weighted_layers, with_dtype
+from keras_actrec.backbones.random_weights import calibration_images, randomise
 from keras_actrec.errors import ConfigError, WeightsError
 
 FEATURE_SIZE = 2048
-_CALIBRATION_PIXELS = 360_000
-_SIGNIFICANT_DIGITS = 4
 _WAYS_OUT = (
     "either let Keras download them once on a machine with network and copy the file from ~/.keras/models, "
     "or give a local file with --sensor-weights FILE, or take --sensor-weights random for trials"
@@ -54,8 +54,8 @@ class SensorConfig:
     def __post_init__(self):
         if self.name not in _NETWORKS:
             raise ConfigError("unknown sensor", found=self.name, expected=f"one of {', '.join(_NETWORKS)}")
-        if self.dtype not in _POLICIES:
-            raise ConfigError("unknown dtype of the sensor", found=self.dtype, expected=f"one of {', '.join(_POLICIES)}")
+        if self.dtype not in POLICIES:
+            raise ConfigError("unknown dtype of the sensor", found=self.dtype, expected=f"one of {', '.join(POLICIES)}")
         least = _NETWORKS[self.name].least_size
         if self.image_size < least:
             raise ConfigError(f"images are too small for {self.name}", found=self.image_size, expected=f"at least {least}")
@@ -74,7 +74,6 @@ _NETWORKS = {
     "inception_v3": _Network(keras.applications.InceptionV3, "scaled", 75),
     "resnet50": _Network(keras.applications.ResNet50, "caffe", 32),
 }
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 SENSORS = tuple(_NETWORKS)
 
 
@@ -87,6 +86,8 @@ class ImagePreprocessing(keras.layers.Layer):
 
     Input (B, H, W, 3) of any type, output (B, H, W, 3) float32.
     """
+
+    keeps_dtype = True
 
     def __init__(self, mode: str, *, name: str | None = None, dtype: str = "float32"):
         super().__init__(name=name, dtype=dtype, trainable=False)
@@ -124,13 +125,13 @@ def build_sensor(config: SensorConfig, *, weights: Sequence[np.ndarray] | None =
     if weights is not None:
         model.set_weights(list(weights))
     elif config.weights == "random":
-        _randomise(model, config.seed)
+        randomise(model, config.seed, calibration_images(config.image_size, config.seed))
     elif config.weights == "imagenet":
         _load_imagenet(model, config)
     else:
         load_sensor_weights(model, config.weights)
     if config.dtype != "float32":
-        model = _with_dtype(model, _POLICIES[config.dtype])
+        model = with_dtype(model, POLICIES[config.dtype])
     model.trainable = False
     return model
 
@@ -141,7 +142,7 @@ def weights_checksum(model: keras.Model) -> str:
     Layer names that Keras numbers per process (conv2d_94) do not enter, the position and class of the layer does.
     """
     digest = hashlib.sha256()
-    for position, layer in enumerate(_weighted_layers(model)):
+    for position, layer in enumerate(weighted_layers(model)):
         for weight in layer.weights:
             digest.update(f"{position}/{type(layer).__name__}/{weight.name}{tuple(weight.shape)}".encode())
             digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight.value), "<f4").tobytes())
@@ -154,95 +155,7 @@ def _architecture(config: SensorConfig) -> keras.Model:
     scaled = ImagePreprocessing(network.preprocessing, name="preprocessing")(images)
     # One flat model: its saved weights are laid out like those of keras.applications without the classifier.
     model = network.build(weights=None, include_top=False, pooling="avg", input_tensor=scaled)
-    return _with_dtype(keras.Model(images, model.output, name=config.name), "float32")
-
-
-def _with_dtype(model: keras.Model, policy: str) -> keras.Model:
-    """The same network and weights, computing in another dtype; preprocessing and the final mean stay float32."""
-
-    clone = keras.models.clone_model(model, clone_function=lambda layer: _of_dtype(layer, policy))
-    clone.set_weights(model.get_weights())
-    return clone
-
-
-def _of_dtype(layer: keras.layers.Layer, policy: str) -> keras.layers.Layer:
-    config = layer.get_config()
-    if not isinstance(layer, (keras.layers.InputLayer, ImagePreprocessing)):
-        mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
-        config["dtype"] = "float32" if mean and policy != "float64" else policy
-    return type(layer).from_config(config)
-
-
-def _weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in model.layers if layer.weights]
-
-
-# Random weights.
-
-
-class _MeanSquare(keras.layers.Layer):
-    """Stands in for a batch norm: divides by the root mean square of each channel over the batch, and keeps the mean square."""
-
-    def __init__(self, *, epsilon: float, name: str, dtype: str):
-        super().__init__(name=name, dtype=dtype)
-        self.epsilon = epsilon
-
-    def build(self, shape):
-        self.mean_square = self.add_weight(shape=(shape[-1],), initializer="ones", trainable=False, name="mean_square")
-
-    def call(self, maps, training=None, mask=None):  # the arguments that a batch norm is called with
-        self.mean_square.assign(ops.mean(ops.square(maps), axis=(0, 1, 2)))
-        return maps / ops.sqrt(self.mean_square + self.epsilon)
-
-
-def _randomise(model: keras.Model, seed: int) -> None:
-    """He-normal kernels, then batch norms that divide by the root mean square over a few synthetic images.
-
-    Without that the activations shrink from layer to layer, below what float16 holds. Means are not subtracted: in a deep
-    random network that amplifies every difference between images until the features of real crops are ten times those of
-    the calibration images. The values are computed in float64 and rounded, so that the order of a sum, which depends on threads
-    and processor, does not change the checksum.
-    """
-    for position, layer in enumerate(_weighted_layers(model)):
-        if isinstance(layer, keras.layers.Conv2D):
-            shape = layer.kernel.shape
-            deviation = np.sqrt(2.0 / np.prod(shape[:-1]))
-            kernel = np.random.default_rng([seed, position]).standard_normal(shape) * deviation
-            layer.kernel.assign(kernel.astype(np.float32))
-
-    def measuring(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return _MeanSquare(epsilon=layer.epsilon, name=layer.name, dtype="float64")
-        return _of_dtype(layer, "float64")
-
-    precise = keras.models.clone_model(model, clone_function=measuring)
-    for layer in precise.layers:
-        if layer.weights and not isinstance(layer, _MeanSquare):
-            layer.set_weights(model.get_layer(layer.name).get_weights())
-    precise(_calibration_images(model.input_shape[1], seed))
-    for layer in precise.layers:
-        if isinstance(layer, _MeanSquare):
-            values = _rounded(ops.convert_to_numpy(layer.mean_square.value))
-            model.get_layer(layer.name).moving_variance.assign(values.astype(np.float32))
-
-
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """Values to a few significant digits."""
-    exponents = np.floor(np.log10(np.maximum(np.abs(values), 1e-30)))
-    scale = 10.0 ** (_SIGNIFICANT_DIGITS - 1 - exponents)
-    return np.round(values * scale) / scale
-
-
-def _calibration_images(size: int, seed: int) -> np.ndarray:
-    """Seeded images with structure at several scales, uint8 (n, size, size, 3); the smaller, the more."""
-    count = int(np.clip(_CALIBRATION_PIXELS // size**2, 4, 64))
-    rng = np.random.default_rng([seed, 1 << 20])
-    images = np.zeros((count, size, size, 3))
-    for cells in (2, 5, 12, 50):
-        noise = rng.uniform(-1.0, 1.0, (count, cells, cells, 3))
-        index = np.arange(size) * cells // size
-        images += noise[:, index][:, :, index] * 60.0
-    return np.clip(images + rng.uniform(64, 192, (count, 1, 1, 3)), 0, 255).astype(np.uint8)
+    return with_dtype(keras.Model(images, model.output, name=config.name), "float32")
 
 
 # Weights of files.
@@ -297,7 +210,7 @@ def _load_older_form(model: keras.Model, root: h5py.Group, path: Path) -> None:
     groups = [(_text(name), root[_text(name)]) for name in root.attrs["layer_names"]]
     saved = [(name, [group[_text(w)][()] for w in group.attrs["weight_names"]]) for name, group in groups]
     saved = [(name, arrays) for name, arrays in saved if arrays]
-    layers = _weighted_layers(model)
+    layers = weighted_layers(model)
     classifier = len(saved) == len(layers) + 1 and [array.ndim for array in saved[-1][1]] == [2, 1]
     if len(saved) - classifier != len(layers):
         raise WeightsError(

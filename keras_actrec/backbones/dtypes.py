@@ -1,0 +1,48 @@
+"""The same network with another type of computation, layer by layer; layers that say `keeps_dtype` stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+"""Type of the computation → Keras's policy. Weights stay float32."""
+_MEANS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalAveragePooling3D)
+_NOT_IN_FLOAT64 = (keras.layers.MaxPooling3D,)  # TensorFlow has no such kernel; a maximum is no sum that could lose digits
+
+
+def with_dtype(model: keras.Model, policy: str) -> keras.Model:
+    """The same network and weights under another policy; preprocessing and final means stay float32.
+
+    Raises:
+        ValueError: the model is neither functional nor sequential, so that its layers cannot be copied one by one.
+    """
+    clone = keras.models.clone_model(model, clone_function=lambda layer: layer_of_dtype(layer, policy), recursive=True)
+    for layer, other in zip(leaf_layers(model), leaf_layers(clone), strict=True):
+        if layer.weights:
+            other.set_weights(layer.get_weights())
+    return clone
+
+
+def layer_of_dtype(layer: keras.layers.Layer, policy: str) -> keras.layers.Layer:
+    """A new layer, unbuilt, that differs in its policy alone."""
+    config = layer.get_config()
+    if not isinstance(layer, (keras.layers.InputLayer, keras.Model)) and not getattr(layer, "keeps_dtype", False):
+        stays = _NOT_IN_FLOAT64 if policy == "float64" else _MEANS
+        config["dtype"] = "float32" if isinstance(layer, stays) else policy
+    return type(layer).from_config(config)
+
+
+def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers in order, those of models inside the model in place of these."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaf_layers(layer)
+        else:
+            yield layer
+
+
+def weighted_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """`leaf_layers` that have weights."""
+    return [layer for layer in leaf_layers(model) if layer.weights]
