@@ -148,6 +148,7 @@ class PersonFolderShardWriter(PersonClipShardWriter):
 
     def _discard(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.path.parent / self._clip, ignore_errors=True)  # of an earlier run, where the clip was still sound
 
     def _close_images(self) -> None:
         if hasattr(os, "sync"):  # once for all images: the shard that vouches for them is renamed after this

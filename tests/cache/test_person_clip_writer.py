@@ -96,6 +96,14 @@ def test_a_folder_of_an_earlier_run_is_replaced(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_a_clip_that_breaks_in_a_later_run_leaves_no_folder(tmp_path):
+    index = plan_cache(tmp_path, options("jpeg"), "cd")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "000000.jpg").write_bytes(b"old")
+    write_shard(tmp_path, index, 0)
+    assert {path.name for path in tmp_path.iterdir()} == {"index.json", SHARDS[0], "c"}
+
+
 def test_parts_of_dead_runs_are_removed_with_their_images(tmp_path):
     index = plan_cache(tmp_path, options("jpeg"), "ab")
     with person_clip_writer(tmp_path, index, 0):
