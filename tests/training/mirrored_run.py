@@ -19,7 +19,7 @@ def main(strategy_name: str) -> dict:
     from keras_actrec.training.config import StageConfig
     from keras_actrec.training.evaluation import evaluate
     from keras_actrec.training.stages import run_stage
-    from tests.training.tiny import MemorySource, tiny_model
+    from tests.training.tiny import MemorySource, tiny_attention_model, tiny_model, tiny_objective
 
     # 8 clips in batches of 8: an epoch is a step, and its loss is that step's.
     source, config = MemorySource(), StageConfig("rgb", learning_rate=1e-2, batch_size=8, epochs=4)
@@ -31,6 +31,20 @@ def main(strategy_name: str) -> dict:
         history = run_stage(model, stream, source, train, held_out, config, workdir, strategy=strategy, resume=resume)
         return model, history
 
+    def objective_stage(workdir, *, source=source, config=config, dropout=0.0, resume=False):
+        with strategy.scope():
+            model = tiny_attention_model(dropout=dropout, norm=False)
+        history = run_stage(
+            model, model, source, train, held_out, config, workdir,
+            strategy=strategy, objective=tiny_objective(), resume=resume,
+        )  # fmt: skip
+        return model, history
+
+    def difference(one, other):
+        pairs = zip(arrays_of(one.weights), arrays_of(other.weights), strict=True)
+        return max(float(abs(a - b).max()) for a, b in pairs)
+
+    steps = replace(config, name="vpn", optimizer="sgd", schedule="step", step_epochs=2)
     with tempfile.TemporaryDirectory() as folder:
         model, history = stage(f"{folder}/a", dropout=0.0)
         evaluation = evaluate(model, source, test, batch_rows=8)
@@ -39,6 +53,7 @@ def main(strategy_name: str) -> dict:
             "epochs": history.epochs,
             "accuracy": evaluation.accuracy,
             "scores": {stream: scores.tolist() for stream, scores in evaluation.scores.items()},
+            "objective_epochs": objective_stage(f"{folder}/objective", config=steps)[1].epochs,
         }
         if strategy_name == "mirrored":
             short = replace(config, epochs=3, schedule="cosine", warmup_epochs=1, label_smoothing=0.1)
@@ -48,8 +63,14 @@ def main(strategy_name: str) -> dict:
                 stage(f"{folder}/c", dropout=0.5, source=failing, config=short)
             except CacheError:
                 resumed, _ = stage(f"{folder}/c", dropout=0.5, config=short, resume=True)
-            pairs = zip(arrays_of(whole.weights), arrays_of(resumed.weights), strict=True)
-            result["resumed_difference"] = max(float(abs(a - b).max()) for a, b in pairs)
+            result["resumed_difference"] = difference(whole, resumed)
+            whole, _ = objective_stage(f"{folder}/e", dropout=0.5, config=steps)
+            failing = MemorySource(fail_at=(0, 3, 0), failure=CacheError("stop"))
+            try:
+                objective_stage(f"{folder}/f", dropout=0.5, source=failing, config=steps)
+            except CacheError:
+                resumed, _ = objective_stage(f"{folder}/f", dropout=0.5, config=steps, resume=True)
+            result["resumed_objective_difference"] = difference(whole, resumed)
             for key, options in (("odd_batch", {"batch_size": 7}), ("xla", {"batch_size": 8, "jit_compile": True})):
                 try:
                     stage(f"{folder}/d", dropout=0.0, config=StageConfig("rgb", **options))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
 from keras_actrec.errors import ConfigError, WeightsError
 from keras_actrec.training.evaluation import Evaluation, evaluate, load_scores, save_scores
-from tests.training.tiny import MemorySource, tiny_model
+from tests.training.tiny import MemorySource, tiny_attention_model, tiny_model
 
 
 @pytest.mark.parametrize("batch_rows", [2, 6, 1000])  # 1, 3 and 500 clips per batch: without padding, with, and all of it
@@ -24,6 +26,23 @@ def test_scores_are_logits_averaged_over_sub_sequences(batch_rows):
         expected = np.array(keras.ops.convert_to_numpy(outputs[name])).reshape(7, 2, 3).mean(axis=1)
         np.testing.assert_allclose(evaluation.scores[stream], expected, rtol=1e-4, atol=1e-6)
     assert list(evaluation.accuracy) == ["pose", "rgb", "fused"]
+
+
+@pytest.mark.parametrize("batch_rows", [2, 6])  # without padding, with
+def test_softmax_scores_pooled_by_the_maximum(batch_rows):
+    model, source = tiny_attention_model(), MemorySource()
+    clips = source.clip_ids[3:10]
+    evaluation = evaluate(model, source, clips, streams={"vpn": "scores"}, batch_rows=batch_rows, pooling="max")
+    assert evaluation.pooling == "max" and list(evaluation.scores) == ["vpn"]
+    rows = keras.ops.convert_to_numpy(model(source.test_batch(clips)[0], training=False)["scores"]).reshape(7, 2, 3)
+    np.testing.assert_allclose(rows.sum(axis=2), 1, rtol=1e-5)
+    np.testing.assert_allclose(evaluation.scores["vpn"], np.maximum(rows[:, 0], rows[:, 1]), rtol=1e-4, atol=1e-6)
+    assert evaluation.scores["vpn"].dtype == np.float32
+
+
+def test_unknown_pooling():
+    with pytest.raises(ConfigError, match=r"unknown pooling .*found 'median', expected one of mean, max"):
+        evaluate(tiny_model()[0], MemorySource(), ("c00",), pooling="median")
 
 
 def test_every_batch_goes_through_the_model_once():
@@ -70,12 +89,25 @@ def test_numbers_follow_from_the_scores():
 def test_scores_survive_a_file(tmp_path):
     save_scores(tmp_path / "scores.npz", example())
     loaded = load_scores(tmp_path / "scores.npz")
-    assert loaded.clip_ids == example().clip_ids and loaded.subsequences == 10
+    assert loaded.clip_ids == example().clip_ids and loaded.subsequences == 10 and loaded.pooling == "mean"
     np.testing.assert_array_equal(loaded.labels, example().labels)
     np.testing.assert_array_equal(loaded.scores["fused"], example().scores["fused"])
     assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
     with np.load(tmp_path / "scores.npz", allow_pickle=False) as file:  # raises for anything that needs pickle
         assert {file[name].dtype.kind for name in file.files} == {"U", "i", "f"}
+
+
+def test_pooling_survives_a_file(tmp_path):
+    save_scores(tmp_path / "scores.npz", replace(example(), pooling="max"))
+    assert load_scores(tmp_path / "scores.npz").pooling == "max"
+
+
+def test_a_score_file_of_an_earlier_version_is_of_means(tmp_path):
+    save_scores(tmp_path / "scores.npz", replace(example(), pooling="max"))
+    with np.load(tmp_path / "scores.npz") as file:
+        arrays = {name: file[name] for name in file.files if name != "pooling"}
+    np.savez(tmp_path / "old.npz", **arrays)
+    assert len(arrays) == 4 and load_scores(tmp_path / "old.npz").pooling == "mean"
 
 
 def test_a_damaged_score_file(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -61,11 +62,16 @@ def test_metrics_hold_what_a_reader_needs_to_compare(tmp_path, monkeypatch):
     }
     for key in ("dataset", "protocol", "model", "preset", "seed", "weights", "fold"):
         assert metrics[key] == json.loads(json.dumps(getattr(RUN, key)))
-    assert metrics["subsequences_per_clip"] == 10
+    assert (metrics["subsequences_per_clip"], metrics["pooling"]) == (10, "mean")
     assert metrics["command"].endswith("experiments/ntu_pose_rgb.py --workdir 'runs/a b'")
     assert {"python", "keras_actrec", "tensorflow", "keras", "numpy"} <= set(metrics["versions"])
     assert metrics["seconds"] == 12.5
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_metrics_say_that_scores_are_maxima(tmp_path):
+    write_metrics(tmp_path / "metrics.json", RUN, replace(evaluation(), pooling="max"), NAMES)
+    assert strict((tmp_path / "metrics.json").read_text())["pooling"] == "max"
 
 
 def test_class_names_have_to_fit(tmp_path):

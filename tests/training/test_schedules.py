@@ -47,6 +47,72 @@ def test_the_optimizer_follows_the_schedule(decay, kind):
     np.testing.assert_allclose(rates, [0.5, 0.25 * (1 + 2**-0.5), 0.25, 0.25 * (1 - 2**-0.5), 0], atol=1e-7)
 
 
+# Rates of VPN, section 4.1: 0.01, a tenth of it after 10 and a hundredth after 20 of 30 epochs.
+VPN_STEPS = StageConfig("vpn", learning_rate=0.01, epochs=30, schedule="step", optimizer="sgd")
+
+
+def test_steps_by_hand():
+    rate = learning_rate(VPN_STEPS, 7)
+    values = [float(rate(step)) for step in (0, 69, 70, 139, 140, 209)]
+    np.testing.assert_allclose(values, [0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-6)
+
+
+def test_steps_are_those_of_the_formula_at_every_step():
+    config = StageConfig("vpn", learning_rate=0.3, epochs=11, schedule="step", step_epochs=3, step_factor=0.5)
+    rate = learning_rate(config, 4)
+    wanted = [0.3 * 0.5 ** (step // 4 // 3) for step in range(44)]
+    np.testing.assert_allclose([float(rate(step)) for step in range(44)], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("epochs", [1, 10])
+def test_steps_longer_than_the_stage_are_a_constant_rate(epochs):
+    assert learning_rate(replace(VPN_STEPS, epochs=epochs), 7) == 0.01
+
+
+def test_sgd_with_momentum_by_hand():
+    # Gradient 1: velocity v ← 0.5 · v - rate, weight ← weight + v; the rate falls to a tenth after two steps.
+    config = replace(VPN_STEPS, learning_rate=1.0, epochs=2, step_epochs=1, momentum=0.5)
+    optimizer, weight = build_optimizer(config, 2), keras.Variable(0.0)
+    assert type(optimizer) is keras.optimizers.SGD
+    values = []
+    for _ in range(4):
+        optimizer.apply([keras.ops.convert_to_tensor(1.0)], [weight])
+        values.append(float(keras.ops.convert_to_numpy(weight)))
+    np.testing.assert_allclose(values, np.cumsum([-1, -1.5, -0.85, -0.525]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_weight_decay_of_sgd_is_decoupled(momentum):
+    # Without gradient nothing gains momentum, and the weight shrinks by rate · decay per step.
+    config = replace(VPN_STEPS, learning_rate=0.1, weight_decay=0.5, epochs=2, step_epochs=1, momentum=momentum)
+    optimizer, weight = build_optimizer(config, 2), keras.Variable(2.0)
+    for _ in range(4):
+        optimizer.apply([keras.ops.convert_to_tensor(0.0)], [weight])
+    assert float(keras.ops.convert_to_numpy(weight)) == pytest.approx(2 * 0.95**2 * 0.995**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_steps_train_all_epochs(keep):
+    assert not replace(VPN_STEPS, keep=keep, patience=1).stops_early
+    with pytest.raises(ConfigError, match=r"warmup_epochs .*only the schedule \"cosine\""):
+        replace(VPN_STEPS, warmup_epochs=1)
+
+
+def test_a_stage_takes_the_steps_before_and_after_a_resume(tmp_path):
+    # Two epochs of training, then rates that round to nothing: epochs 2 to 4 have the same validation loss.
+    config = replace(CONFIG, schedule="step", step_epochs=2, step_factor=1e-30, optimizer="sgd", momentum=0.0)
+    with pytest.raises(CacheError):
+        train_without_norm(tmp_path, config, MemorySource(fail_at=(CONFIG.seed, 2, 1), failure=CacheError("no")))
+    history = train_without_norm(tmp_path, config, MemorySource(), resume=True)
+    losses = [row["val_loss"] for row in history.epochs]
+    assert len(losses) == 4 and losses[0] != losses[1] == losses[2] == losses[3]
+
+
+def train_without_norm(workdir, config, source, *, resume=False):
+    model, _, stream = tiny_model(norm=False)
+    return run_stage(model, stream, source, TRAIN, HELD_OUT, config, workdir, resume=resume)
+
+
 def test_warmup_has_to_leave_epochs_to_fall():
     with pytest.raises(ConfigError, match=r"warmup_epochs .*fewer than the 3 epochs"):
         StageConfig("pose", schedule="cosine", warmup_epochs=3, epochs=3)

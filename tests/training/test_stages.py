@@ -326,6 +326,14 @@ def test_models_outside_of_the_strategy_are_refused(tmp_path):
         ("jit_compile", "yes"),
         ("schedule", "linear"),
         ("keep", "first"),
+        ("optimizer", "rmsprop"),
+        ("momentum", 1.0),
+        ("momentum", -0.1),
+        ("momentum", float("nan")),
+        ("step_epochs", 0),
+        ("step_factor", 0.0),
+        ("step_factor", 1.5),
+        ("step_factor", float("nan")),
         ("label_smoothing", 1.0),
         ("label_smoothing", -0.1),
         ("label_smoothing", float("nan")),
@@ -362,9 +370,9 @@ def test_a_stage_of_an_earlier_version_goes_on(tmp_path, uninterrupted):
     interrupt(tmp_path)
     file = tmp_path / "rgb" / "checkpoint.npys"
     checkpoint = checkpoints.read_checkpoint(file)
-    added = ("schedule", "warmup_epochs", "label_smoothing", "keep")
+    added = ("schedule", "warmup_epochs", "label_smoothing", "keep", "optimizer", "momentum", "step_epochs", "step_factor")
     run = {name: value for name, value in checkpoint.run.items() if name not in added}
-    assert len(run) == len(checkpoint.run) - 4
+    assert len(run) == len(checkpoint.run) - 8
     checkpoints.save_checkpoint(file, replace(checkpoint, run=run))
     with pytest.raises(ConfigError, match="other settings: keep "):
         train(tmp_path, config=replace(CONFIG, keep="last"), resume=True)

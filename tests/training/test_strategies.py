@@ -42,6 +42,18 @@ def test_same_loss_at_every_step(one_device, two_devices):
     assert len(set(losses)) == 4
 
 
+def test_same_loss_and_terms_at_every_step_of_an_objective(one_device, two_devices):
+    epochs = one_device["objective_epochs"]
+    assert len({row["loss"] for row in epochs}) == 4
+    terms = {f"{name}_loss" for name in ("logits", "embedding_distance", "spatial_attention", "temporal_attention")}
+    columns = {"loss", "accuracy", *terms}
+    columns |= {f"val_{name}" for name in columns}
+    assert set(epochs[0]) == {*columns, "epoch", "seconds"}
+    for name in columns:
+        one, two = ([row[name] for row in result["objective_epochs"]] for result in (one_device, two_devices))
+        np.testing.assert_allclose(two, one, rtol=1e-5, err_msg=name)
+
+
 def test_same_scores(one_device, two_devices):
     assert two_devices["accuracy"] == one_device["accuracy"]
     for stream, scores in one_device["scores"].items():
@@ -50,6 +62,7 @@ def test_same_scores(one_device, two_devices):
 
 def test_resumed_on_two_devices_ends_as_if_uninterrupted(two_devices):
     assert two_devices["resumed_difference"] < 1e-6
+    assert two_devices["resumed_objective_difference"] < 1e-6
 
 
 def test_what_two_devices_cannot_do_is_refused(two_devices):

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from keras_actrec.pipelines.tf_data import epoch_rows
+from keras_actrec.training.losses import MeanValue, SquaredShortfall, SquaredSum
+from keras_actrec.training.objective import Objective
 
 FRAMES, POSE, HANDS, CLASSES = 4, 6, 5, 3
 
@@ -85,3 +87,40 @@ def tiny_model(
         keras.Model({"pose": pose}, pose_logits, name="pose_stream"),
         keras.Model({"pose": pose, "hands": hands}, rgb_logits, name="rgb_stream"),
     )
+
+
+def tiny_objective(**weights: float) -> Objective:
+    """VPN's terms for `tiny_attention_model`, neither in the order of its outputs nor in the alphabet's."""
+    return Objective(
+        weights={"logits": 0.8, "spatial_attention": 0.03, "embedding_distance": 0.2, "temporal_attention": 0.01, **weights},
+        losses={
+            "spatial_attention": SquaredSum(),
+            "embedding_distance": MeanValue(),
+            "temporal_attention": SquaredShortfall(),
+        },
+    )
+
+
+def tiny_attention_model(*, dropout: float = 0.5, seed: int = 3, norm: bool = True) -> keras.Model:
+    """A model with a dict of outputs, those of VPN: two attentions, an embedding distance, logits and scores."""
+    keras.utils.set_random_seed(seed)
+    pose, hands = keras.Input((FRAMES, POSE), name="pose"), keras.Input((FRAMES, HANDS), name="hands")
+    s = keras.layers.Dense(8, activation="tanh", name="pose_dense")(keras.layers.Flatten()(pose))
+    s = keras.layers.BatchNormalization(momentum=0.6, name="pose_norm")(s) if norm else s
+    temporal = keras.layers.Dense(FRAMES, activation="softmax", name="temporal")(s)
+    spatial = keras.layers.Reshape((2, 2), name="grid")(keras.layers.Dense(4, activation="sigmoid", name="spatial")(s))
+    u = keras.layers.Dot(axes=1)([temporal, hands])
+    u = keras.layers.BatchNormalization(momentum=0.6, name="norm")(u) if norm else u
+    u = keras.layers.Concatenate()([u, keras.layers.Flatten()(spatial)])
+    distance = keras.ops.sum(
+        (keras.layers.Dense(3, name="of_video")(u) - keras.layers.Dense(3, name="of_pose")(s)) ** 2, axis=1
+    )
+    logits = keras.layers.Dense(CLASSES, name="classifier")(keras.layers.Dropout(dropout)(u))
+    outputs = {
+        "scores": keras.layers.Softmax()(logits),
+        "temporal_attention": temporal,
+        "logits": logits,
+        "embedding_distance": distance,
+        "spatial_attention": spatial,
+    }
+    return keras.Model({"pose": pose, "hands": hands}, outputs)
