@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     config = parser.add_argument_group("what the cache holds (another choice needs another folder)").add_argument
     names = "i3d, resnext101_3d, or your own package.module:function (default: %(default)s)"
     config("--backbone", default="i3d", help=names)
-    config("--weights", required=True, help="a weights file .weights.h5, or random (seeded, for trials)")
+    config("--weights", required=True, help="a file .weights.h5, random (for trials), or own (what your function returns)")
     config("--seed", type=int, default=0, help="of random weights (default: %(default)s)")
     config("--frames", type=int, default=64, help="of a view (default: %(default)s)")
     config("--stride", type=int, default=2, help="from frame to frame of a view (default: %(default)s)")
