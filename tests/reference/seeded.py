@@ -1,0 +1,37 @@
+"""Numbers that another program and a test both draw, so that only seeds and outputs have to be kept. Runs on Python 3.6 too."""
+
+import zlib
+
+import numpy as np
+
+
+def weight(layer, name, shape):
+    """The weight `name` ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance") of a layer, float32.
+
+    Sized so that activations neither fade nor grow: He's scale for kernels, near 1 for scales and variances, small for
+    the rest.
+    """
+    rng = np.random.RandomState(zlib.crc32(f"{layer}/{name}".encode()) & 0xFFFFFFFF)
+    values = rng.standard_normal(shape)
+    if name in ("gamma", "moving_variance"):
+        values = 1 + 0.1 * np.clip(values, -3, 3)
+    elif name == "kernel":
+        values = values * np.sqrt(2.0 / np.prod(shape[:-1]))
+    else:
+        values = 0.1 * values
+    return values.astype(np.float32)
+
+
+def vpn_inputs(batch=2, poses=16, joints=25, frames=16, side=224):
+    """Poses (batch, poses, joints, 3) and clips (batch, frames, side, side, 3) in [-1, 1], float32.
+
+    The clips have fine and coarse structure, so that a network tells them apart.
+    """
+    pose = np.random.RandomState(1).standard_normal((batch, poses, joints, 3))
+    rng = np.random.RandomState(2)
+    clip = 0.4 * rng.uniform(-1, 1, (batch, frames, side, side, 3))
+    for cells in (2, 7):
+        coarse = rng.uniform(-1, 1, (batch, frames, cells, cells, 3))
+        place = np.arange(side) * cells // side
+        clip += 0.3 * coarse[:, :, place][:, :, :, place]
+    return pose.astype(np.float32), clip.astype(np.float32)
