@@ -3,7 +3,8 @@
     python experiments/predict.py --model runs/ntu_pose_rgb/export --video CLIP_rgb.avi --skeleton CLIP.skeleton
 
 Prints the five most probable classes and writes the explained clip: `.avi` or `.mp4` gives a video, `.png` a picture of the
-moments that the model attended to most.
+moments that the model attended to most. The two-stream network is explained by squares around the hands, VPN by a heat map over
+the person.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--video", type=Path, required=True, help="RGB video of the clip")
     parser.add_argument("--skeleton", type=Path, required=True, help="NTU .skeleton file of the clip")
     parser.add_argument("--out", type=Path, help="explained clip (default: VIDEO's name + _explained.avi, in this folder)")
-    parser.add_argument("--sensor-weights", help="weights file of the image network, if not where the export says")
+    parser.add_argument("--sensor-weights", help="two-stream network: weights file of the image network, if moved")
     return parser.parse_args()
 
 
 def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.prediction import predict_clip, write_explanation
+    from keras_actrec.recipes.explanation import write_explanation
+    from keras_actrec.recipes.prediction import predict_clip
 
     prediction = predict_clip(args.model, args.video, args.skeleton, sensor_weights=args.sensor_weights)
     for name, probability in prediction.top():

@@ -11,8 +11,8 @@ import numpy as np
 from keras_actrec.skeletons.layout import SkeletonLayout
 
 PERSON_COLOURS = ((200, 180, 40), (60, 140, 240))  # BGR: person 1, person 2
-_WIDTH, _PANEL = 960, 150
-_FONT, _INK, _PAPER = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28)
+WIDTH, _PANEL = 960, 150
+_FONT, _INK, _PAPER, _AXIS = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28), (120, 120, 120)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,24 +103,52 @@ def draw_hands(
     return canvas
 
 
-def _panel(width: int, ranking: Sequence[tuple[str, float]], attention: ClipAttention, index: int, length: int) -> np.ndarray:
-    """The strip under a frame: the most probable classes on the left, attention over time on the right."""
-    panel = np.full((_PANEL, width, 3), _PAPER, np.uint8)
-    half = width // 2
+def panel(
+    ranking: Sequence[tuple[str, float]],
+    temporal: np.ndarray | None,
+    index: int,
+    length: int,
+    *,
+    seen: np.ndarray | None = None,
+) -> np.ndarray:
+    """The strip under a frame: the most probable classes on the left, attention over time on the right.
+
+    Args:
+        ranking: (class name, probability) pairs, best first; five fit.
+        temporal: float (T,), weight of each frame in [0, 1]; None without attention.
+        index, length: number of this frame, and of all frames T.
+        seen: bool (T,): frames that the model looked at; None: all. The others have no bar.
+
+    Returns:
+        BGR uint8 (150, 960, 3).
+    """
+    strip = np.full((_PANEL, WIDTH, 3), _PAPER, np.uint8)
+    half = WIDTH // 2
     for row, (name, probability) in enumerate(ranking):
         top = 10 + row * 27
-        cv2.rectangle(panel, (12, top), (12 + int((half - 40) * probability), top + 20), (110, 90, 50), -1)
-        cv2.putText(panel, f"{100 * probability:5.1f} %  {name}", (16, top + 15), _FONT, 0.48, _INK, 1, cv2.LINE_AA)
-    left, right, bottom = half + 10, width - 12, _PANEL - 26
-    cv2.putText(panel, f"frame {index + 1} of {length}", (left, _PANEL - 8), _FONT, 0.42, _INK, 1, cv2.LINE_AA)
-    if attention.temporal is None:
-        return panel
-    cv2.putText(panel, "attention over time", (left, 20), _FONT, 0.45, _INK, 1, cv2.LINE_AA)
+        cv2.rectangle(strip, (12, top), (12 + int((half - 40) * probability), top + 20), (110, 90, 50), -1)
+        cv2.putText(strip, f"{100 * probability:5.1f} %  {name}", (16, top + 15), _FONT, 0.48, _INK, 1, cv2.LINE_AA)
+    left, right, bottom = half + 10, WIDTH - 12, _PANEL - 26
+    seen = np.ones(length, bool) if seen is None else seen
+    place = f"frame {index + 1} of {length}" + ("" if seen[index] else ": not looked at")
+    cv2.putText(strip, place, (left, _PANEL - 8), _FONT, 0.42, _INK, 1, cv2.LINE_AA)
+    if temporal is None:
+        return strip
+    title = "attention over time" + ("" if seen.all() else " (frames without a bar are not looked at)")
+    cv2.putText(strip, title, (left, 20), _FONT, 0.45, _INK, 1, cv2.LINE_AA)
+    cv2.line(strip, (left, bottom + 1), (right, bottom + 1), _AXIS, 1)
     edges = np.linspace(left, right, length + 1).astype(int)
-    for frame, weight in enumerate(attention.temporal):
-        colour = (60, 170, 250) if frame == index else (120, 120, 120)
-        cv2.rectangle(panel, (edges[frame], bottom - int((bottom - 30) * weight)), (edges[frame + 1] - 1, bottom), colour, -1)
-    return panel
+    for frame in (*np.flatnonzero(seen), index):
+        colour = (60, 170, 250) if frame == index else _AXIS
+        top = bottom - int((bottom - 30) * temporal[frame] if seen[frame] else 0)
+        cv2.rectangle(strip, (edges[frame], top), (edges[frame + 1] - 1, bottom), colour, -1)
+    return strip
+
+
+def with_panel(picture: np.ndarray, strip: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3), resized to 960 px width, with the strip of `panel` below it."""
+    size = (WIDTH, 2 * round(picture.shape[0] * WIDTH / picture.shape[1] / 2))
+    return np.vstack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA), strip])
 
 
 def annotate_frame(
@@ -147,9 +175,7 @@ def annotate_frame(
     """
     weights = None if attention.spatial is None else attention.spatial[index]
     canvas = draw_hands(draw_skeleton(frame, pixels, layout), pixels, layout, crop_size, weights)
-    size = (_WIDTH, 2 * round(frame.shape[0] * _WIDTH / frame.shape[1] / 2))
-    canvas = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
-    return np.vstack([canvas, _panel(_WIDTH, ranking, attention, index, length)])
+    return with_panel(canvas, panel(ranking, attention.temporal, index, length))
 
 
 def annotate_clip(

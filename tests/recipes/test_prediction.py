@@ -1,4 +1,4 @@
-"""One clip through an export: the same answer as the test gave, its explanation, and clear refusals."""
+"""One clip through an exported two-stream network: the same answer as the test gave, its explanation, and clear refusals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import pytest
 
 from keras_actrec.backbones.sensors import build_sensor
 from keras_actrec.errors import DiskFullError, SkeletonFormatError, VideoError, WeightsError
-from keras_actrec.recipes.prediction import Prediction, predict_clip, write_explanation
+from keras_actrec.recipes.explanation import write_explanation
+from keras_actrec.recipes.predict_sta_hands import TwoStreamPrediction
+from keras_actrec.recipes.prediction import predict_clip
 from keras_actrec.training.evaluation import load_scores
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
@@ -26,7 +28,7 @@ CLIP = TESTED[0]
 
 
 @pytest.fixture(scope="module")
-def prediction(tiny_run) -> Prediction:
+def prediction(tiny_run) -> TwoStreamPrediction:
     return predict_clip(tiny_run.result.export, video_file(tiny_run.root, CLIP), skeleton_file(tiny_run.root, CLIP))
 
 
