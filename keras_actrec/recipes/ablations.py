@@ -19,8 +19,8 @@ from keras_actrec.models.sta_hands import preset
 from keras_actrec.recipes.experiment import Experiment
 from keras_actrec.recipes.pose import PAPER, PoseTask, pose_experiment
 from keras_actrec.recipes.tables import TableRow, at_seed, run_seeds, write_table
-from keras_actrec.recipes.two_stream import SyntheticNTU, embedded_default
-from keras_actrec.synthetic.dataset import SyntheticConfig, write_synthetic_ntu
+from keras_actrec.recipes.two_stream import SyntheticNTU, embedded_default, open_synthetic
+from keras_actrec.synthetic.dataset import SyntheticConfig
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def open_for_table(table: int, name: str, root: Path | None, caches: Path) -> Ac
             raise ConfigError(
                 f"no data root for {name}", fix=f"give its folder by --data-root, or take --dataset {SyntheticNTU.name}"
             )
-        return SyntheticNTU(write_synthetic_ntu(caches / "synthetic_ntu", SyntheticConfig(), workers=2))
+        return open_synthetic(caches, SyntheticConfig())
     if table == 4:
         return open_dataset(name, root, video=False)
     try:

@@ -11,6 +11,7 @@ from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.models.sta_hands import STAHandsConfig, preset
+from keras_actrec.recipes.parts import check_holdout
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import SkeletonLayout
@@ -19,8 +20,6 @@ from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, pose_tensor_wid
 from keras_actrec.skeletons.sampling import SamplingConfig
 from keras_actrec.skeletons.views import PLAIN
 from keras_actrec.training.config import StageConfig
-
-HOLDOUT_UNITS = ("clip", "subject", "camera", "setup")
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,11 @@ class Experiment:
     cache_dir: Path | None = None
 
     def __post_init__(self):
-        if not 0 < self.holdout < 1:
-            raise ConfigError("holdout is a share of the training clips", found=self.holdout, expected="0 < holdout < 1")
+        check_holdout(self)
         if self.crop_size < 1:
             raise ConfigError("crop_size is out of range", found=self.crop_size, expected="at least 1 pixel")
-        for name, choices in (("holdout_unit", HOLDOUT_UNITS), ("layout", (None, *LAYOUTS))):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigError(f"unknown {name}", found=repr(value), expected=f"one of {', '.join(map(str, choices))}")
+        if self.layout not in (None, *LAYOUTS):
+            raise ConfigError("unknown layout", found=repr(self.layout), expected=f"None or one of {', '.join(LAYOUTS)}")
 
     def joint_layout(self, dataset: ActionDataset) -> SkeletonLayout:
         """The layout that the model sees."""

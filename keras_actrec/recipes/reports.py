@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,13 +12,11 @@ from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.export import export_saved_model
 from keras_actrec.recipes.experiment import Experiment
+from keras_actrec.recipes.parts import Parts
 from keras_actrec.training.evaluation import Evaluation, save_scores
 from keras_actrec.training.results import RunDescription, write_metrics
 from keras_actrec.training.stages import StageHistory
 from keras_actrec.visualize.plots import confusion_matrix_png, curves_png
-
-Parts = Mapping[str, tuple[str, ...]]
-"""Clip ids of "train", "validation" and "test"."""
 
 
 def write_report(
@@ -52,10 +50,6 @@ def write_report(
         clips={name: len(ids) for name, ids in parts.items()},
         weights=sensor,
     )
-    stages = [
-        {"name": history.weights.parent.name, "epochs": len(history.epochs), "best_epoch": history.best_epoch}
-        for history in histories
-    ]
     configuration = {
         "model_preset": experiment.preset,
         "layout": experiment.joint_layout(dataset).name,
@@ -65,12 +59,10 @@ def write_report(
         "holdout": experiment.holdout,
         "holdout_unit": experiment.holdout_unit,
     }
-    extra = {"stages": stages, "seconds": round(seconds, 1), "configuration": configuration, **extra}
-    metrics = write_metrics(workdir / "metrics.json", run, evaluation, dataset.class_names, left_out, extra=extra)
-    save_scores(workdir / "scores.npz", evaluation)
-    for stream in evaluation.scores:
-        confusion_matrix_png(evaluation.confusion_matrix(stream), dataset.class_names, workdir / f"confusion_{stream}.png")
-    curves_png({history.weights.parent.name: history.csv for history in histories}, workdir / "curves.png")
+    metrics = write_results(
+        workdir, run, evaluation, dataset.class_names, left_out, histories,
+        configuration=configuration, seconds=seconds, extra=extra,
+    )  # fmt: skip
     cleaning = dataset.cleaning if experiment.cleaning is None else experiment.cleaning
     export = export_saved_model(
         model,
@@ -85,6 +77,50 @@ def write_report(
         views=experiment.test_views,
     )
     return metrics, export
+
+
+def write_results(
+    workdir: Path,
+    run: RunDescription,
+    evaluation: Evaluation,
+    class_names: Sequence[str],
+    left_out: tuple[LeftOut, ...],
+    histories: Sequence[StageHistory],
+    *,
+    configuration: Mapping[str, object],
+    seconds: float,
+    extra: Mapping[str, object],
+) -> dict[str, object]:
+    """Writes metrics.json, scores.npz, a confusion matrix per stream and the learning curves: what every model's run leaves.
+
+    Args:
+        workdir: folder to write into.
+        run: what was tested.
+        evaluation: its scores.
+        class_names: in the order of the scores.
+        left_out: clips that were not used.
+        histories: the stages of the training, in order.
+        configuration: every option that decided the result.
+        seconds: duration of the run.
+        extra: further numbers for metrics.json.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    stages = [
+        {"name": history.weights.parent.name, "epochs": len(history.epochs), "best_epoch": history.best_epoch}
+        for history in histories
+    ]
+    extra = {"stages": stages, "seconds": round(seconds, 1), "configuration": configuration, **extra}
+    metrics = write_metrics(workdir / "metrics.json", run, evaluation, class_names, left_out, extra=extra)
+    save_scores(workdir / "scores.npz", evaluation)
+    for stream in evaluation.scores:
+        confusion_matrix_png(evaluation.confusion_matrix(stream), class_names, workdir / f"confusion_{stream}.png")
+    curves_png({history.weights.parent.name: history.csv for history in histories}, workdir / "curves.png")
+    return metrics
 
 
 def _sensor_description(experiment: Experiment) -> dict[str, object]:

@@ -11,8 +11,7 @@ from pathlib import Path
 import keras
 
 from keras_actrec.cache.reader import FeatureCache, PoseCache
-from keras_actrec.datasets.record import ActionDataset, LeftOut, Split
-from keras_actrec.errors import ConfigError, DatasetError
+from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.extraction.hand_features import extract_hand_features
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.models.sta_hands import (
@@ -25,10 +24,10 @@ from keras_actrec.models.sta_hands import (
 from keras_actrec.pipelines.subsequences import SubsequenceSource
 from keras_actrec.recipes.experiment import Experiment
 from keras_actrec.recipes.initial import copy_initial_weights
-from keras_actrec.recipes.reports import Parts, write_report
+from keras_actrec.recipes.parts import Parts, clip_parts, protocol_split
+from keras_actrec.recipes.reports import write_report
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.training.evaluation import Evaluation, evaluate
-from keras_actrec.training.holdout import hold_out
 from keras_actrec.training.results import write_left_out
 from keras_actrec.training.stages import StageHistory, run_stage
 from keras_actrec.training.strategies import build_strategy
@@ -71,11 +70,11 @@ def run_experiment(dataset: ActionDataset, experiment: Experiment, *, extra: Ext
             weights that cannot be had, a full disk. Single bad clips are left out and listed instead.
     """
     started = time.monotonic()
-    split = _split(dataset, experiment.protocol)
+    split = protocol_split(dataset, experiment.protocol)
     source, left_out = prepare_source(dataset, experiment)
     experiment.workdir.mkdir(parents=True, exist_ok=True)
     write_left_out(experiment.workdir / "left_out.csv", left_out)
-    parts = _parts(dataset, split, source, experiment)
+    parts = clip_parts(dataset, split, source, experiment)
     clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
     log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
 
@@ -86,23 +85,6 @@ def run_experiment(dataset: ActionDataset, experiment: Experiment, *, extra: Ext
         seconds=time.monotonic() - started, extra={} if extra is None else extra(evaluation),
     )  # fmt: skip
     return ExperimentResult(metrics, evaluation, left_out, export)
-
-
-def _split(dataset: ActionDataset, protocol: str) -> Split:
-    for mismatch in dataset.count_mismatches():
-        if mismatch.protocol == protocol:
-            log.warning("not the published clips: %s", mismatch)
-    protocols = dataset.protocols()
-    if protocol not in protocols:
-        raise ConfigError("unknown protocol", found=repr(protocol), expected=f"one of {', '.join(protocols)}")
-    split = protocols[protocol]
-    for side in ("train", "test"):
-        if not getattr(split, side):
-            raise DatasetError(
-                f"protocol {protocol} has no clip to {side} on", found=f"{len(dataset.records)} usable clips",
-                fix="give a data root with the clips of both sides, or choose the other protocol",
-            )  # fmt: skip
-    return split
 
 
 def prepare_source(dataset: ActionDataset, experiment: Experiment) -> tuple[SubsequenceSource, tuple[LeftOut, ...]]:
@@ -132,26 +114,6 @@ def prepare_source(dataset: ActionDataset, experiment: Experiment) -> tuple[Subs
         augmentation=experiment.augmentation,
     )
     return source, tuple(left_out)
-
-
-def _parts(dataset: ActionDataset, split: Split, source: SubsequenceSource, experiment: Experiment) -> Parts:
-    """Clips of training, validation (held out of the training clips) and test, without those that were left out."""
-    usable = set(source.clip_ids)
-    sides = {side: tuple(clip for clip in getattr(split, side) if clip in usable) for side in ("train", "test")}
-    for side, clips in sides.items():
-        if not clips:
-            raise DatasetError(
-                f"protocol {experiment.protocol} has no clip to {side} on: all of them were left out",
-                file=experiment.workdir / "left_out.csv", fix="mend the files that left_out.csv lists, or leave them out",
-            )  # fmt: skip
-    groups = None
-    if experiment.holdout_unit != "clip":
-        unit_of = {record.clip_id: getattr(record, experiment.holdout_unit) for record in dataset.records}
-        groups = unit_of.__getitem__
-    train, validation = hold_out(
-        sides["train"], source.label, fraction=experiment.holdout, seed=experiment.seed, groups=groups
-    )  # fmt: skip
-    return {"train": train, "validation": validation, "test": sides["test"]}
 
 
 def _train(

@@ -68,7 +68,7 @@ def run_two_stream(experiment: TwoStreamExperiment) -> ExperimentResult:
     """
     experiment = _with_available_weights(experiment)
     dataset = _open_dataset(experiment)
-    return run_experiment(dataset, experiment, extra=_accuracy_by_kind if experiment.data_root is None else None)
+    return run_experiment(dataset, experiment, extra=accuracy_by_kind if experiment.data_root is None else None)
 
 
 def _with_available_weights(experiment: TwoStreamExperiment) -> TwoStreamExperiment:
@@ -93,13 +93,19 @@ def _with_available_weights(experiment: TwoStreamExperiment) -> TwoStreamExperim
 def _open_dataset(experiment: TwoStreamExperiment) -> NTURGBD:
     if experiment.data_root is not None:
         dataset = NTURGBD(experiment.data_root, modality="both" if experiment.uses_video else "skeleton")
-    else:
-        dataset = SyntheticNTU(write_synthetic_ntu(experiment.caches / "synthetic_ntu", experiment.synthetic, workers=2))
+        log.info("%s\n%s", dataset.root, dataset.counts().to_string(na_rep="-"))
+        return dataset
+    return open_synthetic(experiment.caches, experiment.synthetic)
+
+
+def open_synthetic(caches: Path, config: SyntheticConfig) -> SyntheticNTU:
+    """Makes the synthetic data set below a folder of caches, or finds it there."""
+    dataset = SyntheticNTU(write_synthetic_ntu(caches / "synthetic_ntu", config, workers=2))
     log.info("%s\n%s", dataset.root, dataset.counts().to_string(na_rep="-"))
     return dataset
 
 
-def _accuracy_by_kind(evaluation: Evaluation) -> Mapping[str, object]:
+def accuracy_by_kind(evaluation: Evaluation) -> Mapping[str, object]:
     """Accuracy on the synthetic classes by what tells them apart: stream → kind → accuracy."""
     kinds = [SYNTHETIC_ACTIONS[label].kind for label in evaluation.labels]
     table: dict[str, dict[str, float]] = {}
