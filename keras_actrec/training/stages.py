@@ -170,7 +170,6 @@ def _with_outputs(stream: keras.Model, objective: Objective | None) -> keras.Mod
 
 
 def _compile(stream: keras.Model, objective: Objective | None, config: StageConfig, steps: int) -> None:
-    optimizer = build_optimizer(config, steps)
     losses, metrics = keras.losses, keras.metrics
     if config.label_smoothing:  # targets are distributions over the classes, see _fit
         loss, accuracy = losses.CategoricalCrossentropy(from_logits=True), metrics.CategoricalAccuracy(name="accuracy")
@@ -178,13 +177,13 @@ def _compile(stream: keras.Model, objective: Objective | None, config: StageConf
         loss = losses.SparseCategoricalCrossentropy(from_logits=True)
         accuracy = metrics.SparseCategoricalAccuracy(name="accuracy")
     stream.compile(
-        optimizer=optimizer,
+        optimizer=build_optimizer(config, steps),
         loss=loss if objective is None else {LOGITS: loss, **objective.losses},
         loss_weights=None if objective is None else {name: float(weight) for name, weight in objective.weights.items()},
         weighted_metrics=[accuracy] if objective is None else {LOGITS: [accuracy]},  # weights: see evaluation_dataset
         jit_compile=config.jit_compile,
     )
-    optimizer.build(stream.trainable_variables)
+    stream.optimizer.build(stream.trainable_variables)  # under mixed_float16 Keras puts another around the one given
 
 
 def _prepare(

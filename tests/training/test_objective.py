@@ -174,6 +174,7 @@ def test_resumed_after_a_kill_ends_as_if_uninterrupted(tmp_path, uninterrupted):
 
 def test_a_finished_stage_is_skipped(tmp_path):
     first = train(tmp_path, config=replace(CONFIG, epochs=1))
+    assert list((tmp_path / "vpn" / "tensorboard").rglob("events.out.tfevents.*"))
     again = train(tmp_path, config=replace(CONFIG, epochs=1), source=Untouched(), resume=True)
     assert_same_end(again, first)
 
@@ -205,7 +206,7 @@ def test_frozen_batch_norm_keeps_its_statistics(tmp_path):
     assert all(not np.array_equal(a, b) for a, b in zip(arrays_of(moving.weights), before[1], strict=True))
 
 
-def test_a_checkpoint_of_another_objective_is_refused(tmp_path, uninterrupted):
+def test_a_checkpoint_of_another_objective_is_refused(tmp_path):
     interrupt(tmp_path)
     with pytest.raises(ConfigError, match=r"other settings: objective .*without --resume"):
         train(tmp_path, objective=tiny_objective(embedding_distance=0.3), resume=True)
@@ -213,7 +214,6 @@ def test_a_checkpoint_of_another_objective_is_refused(tmp_path, uninterrupted):
     changed = Objective(changed.weights, {**changed.losses, "embedding_distance": SquaredValue()})
     with pytest.raises(ConfigError, match=r"other settings: objective .*SquaredValue"):
         train(tmp_path, objective=changed, resume=True)
-    assert_same_end(train(tmp_path, resume=True), uninterrupted)
 
 
 def test_an_objective_is_known_by_its_terms_and_not_by_names_that_keras_counts():
@@ -222,11 +222,6 @@ def test_an_objective_is_known_by_its_terms_and_not_by_names_that_keras_counts()
 
     assert objective().as_json() == objective().as_json()
     assert objective().as_json()["a"]["weight"] == 0.5 and "MeanAbsoluteError" in objective().as_json()["a"]["loss"]
-
-
-def test_tensorboard_log_is_written(tmp_path):
-    train(tmp_path, config=replace(CONFIG, epochs=1))
-    assert list((tmp_path / "vpn" / "tensorboard").rglob("events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize(
