@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -17,22 +18,32 @@ opencv/opencv; version 5 refuses it), and libpng complains on stderr."""
 _FIX = "get the image anew (compare its size with the source) or leave the clip out"
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
+_COLOR = re.compile(r"frame_(\d+)_(?:.*_)?rgb\.(?:jpe?g|png)", re.ASCII | re.IGNORECASE)
+_SKELETON = re.compile(r"frame_(\d+)_.*skeletons\.txt", re.ASCII)
+"""Names of the recorder behind Northwestern-UCLA; the number pairs the two, while times in the names differ."""
+
 
 class FrameFolder:
     """The images of a folder in the order of their names, with the methods of `cv2.VideoCapture` that `VideoReader` uses.
 
     Numbers in names count by their value: frame_10 comes after frame_9. Hidden files and files of other kinds are passed over.
 
+    Where a folder holds images frame_N_…_rgb.jpg (or .png), these alone are the video: what lies beside them is depth, as an
+    image or as a picture of it. Where it also holds frame_N_…_skeletons.txt files, the images are those of the numbers N that
+    have one, so that image t is that of skeleton t.
+
     Attributes:
         width, height: size of the first image in pixels; all others must have it.
         frame_count: number of images.
 
     Raises:
-        VideoError: the folder has no .jpg or .png file, or the first image cannot be read.
+        VideoError: the folder has no .jpg or .png file, the first image cannot be read, or of images frame_N_…_rgb.jpg one is
+            missing to a skeleton or two have the same number.
     """
 
     def __init__(self, path: Path):
-        self._images = image_files(path)
+        self._images, numbers, skeletons = _list_images(path)
+        _check_numbers(path, numbers, skeletons)
         if not self._images:
             raise VideoError(
                 "the folder has no images", file=path, found="no such file", expected=".jpg or .png files",
@@ -73,8 +84,35 @@ class FrameFolder:
 
 def image_files(folder: Path) -> list[Path]:
     """The .jpg and .png files of a folder in the order of their names, as `FrameFolder` takes them; none is opened."""
-    files = (file for file in folder.iterdir() if file.suffix.lower() in END_MARKS and not file.name.startswith("."))
-    return sorted(files, key=_natural_order)
+    return _list_images(folder)[0]
+
+
+def _list_images(folder: Path) -> tuple[list[Path], list[int], set[int]]:
+    """The images in order; the numbers of those named frame_N_…_rgb; the numbers of skeletons beside these."""
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    images = sorted((file for file in files if file.suffix.lower() in END_MARKS), key=_natural_order)
+    color = [(int(match[1]), file) for file in images if (match := _COLOR.fullmatch(file.name))]
+    if not color:
+        return images, [], set()
+    skeletons = {int(match[1]) for file in files if (match := _SKELETON.fullmatch(file.name))}
+    color = [(number, file) for number, file in color if not skeletons or number in skeletons]
+    return [file for _, file in color], [number for number, _ in color], skeletons
+
+
+def _check_numbers(folder: Path, numbers: list[int], skeletons: set[int]) -> None:
+    missing = sorted(skeletons.difference(numbers))
+    if missing:
+        raise VideoError(
+            "a frame of the skeleton has no colour image", file=folder, place=f"frame_{missing[0]}",
+            found=f"{len(missing)} of {len(skeletons)} frames without one",
+            expected="a frame_N_…_rgb.jpg for each frame_N_…_skeletons.txt", fix="get the clip anew, or leave it out",
+        )  # fmt: skip
+    twice = next((number for number, after in pairwise(numbers) if number == after), None)
+    if twice is not None:
+        raise VideoError(
+            "a frame has two colour images", file=folder, place=f"frame_{twice}",
+            fix="take one of them out of the folder, or leave the clip out",
+        )  # fmt: skip
 
 
 def _natural_order(file: Path) -> tuple[list[tuple[int, str]], str]:

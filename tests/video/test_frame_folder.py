@@ -8,6 +8,7 @@ import pytest
 
 from keras_actrec.errors import VideoError
 from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.frame_folder import image_files
 
 
 def write_images(folder, names, size=(48, 64)):
@@ -127,3 +128,61 @@ def test_images_of_different_size(tmp_path):
     write_images(tmp_path, ["2.png"], size=(64, 48))
     with VideoReader(tmp_path) as video, pytest.raises(VideoError, match=r"2\.png: .*found 48×64, expected 64×48"):
         list(video.frames())
+
+
+# frame_N_tc_TIME_rgb.jpg beside skeletons and depth --------------------------------------------------------------------------
+
+
+def write_recording(folder, images, skeletons=()):
+    """Image i of `images` has grey level 10 i; depth lies beside each in both forms, of half the size and of level 240."""
+    write_images(folder, [f"frame_{number}_tc_{9000 - number}_rgb.jpg" for number in images])
+    for number in images:
+        for name in ("depth.png", "depth_vis.jpg"):
+            cv2.imwrite(str(folder / f"frame_{number}_tc_{8000 + number}_{name}"), np.full((24, 32), 240, np.uint8))
+    for number in skeletons:
+        (folder / f"frame_{number}_tc_{8000 + number}_skeletons.txt").write_text("")
+    return folder
+
+
+def test_of_colour_and_depth_only_colour_is_read_in_order_of_the_frames(tmp_path):
+    with VideoReader(write_recording(tmp_path, [10, 2, 9, 100])) as video:
+        assert (video.width, video.height, video.frame_count) == (64, 48, 4)
+        assert levels(video.frames()) == [1, 2, 0, 3]
+    assert [file.name for file in image_files(tmp_path)][:2] == ["frame_2_tc_8998_rgb.jpg", "frame_9_tc_8991_rgb.jpg"]
+
+
+def test_images_without_a_skeleton_are_passed_over(tmp_path):
+    folder = write_recording(tmp_path, [0, 1, 2, 3, 10, 11], skeletons=[10, 1, 3])
+    with VideoReader(folder) as video:
+        assert video.frame_count == 3
+        assert levels(video.frames(np.ones(3, bool))) == [1, 3, 4]
+    assert len(image_files(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    ("images", "frame", "found"),
+    [([1, 2, 10], 3, "1 of 4"), ([2, 3, 10], 1, "1 of 4"), ([1, 3], 2, "2 of 4"), ([4, 5], 1, "4 of 4")],
+    ids=["inside", "first", "two", "all"],
+)
+def test_a_skeleton_without_an_image(tmp_path, images, frame, found):
+    folder = write_recording(tmp_path / "a01_s02_e03", images, skeletons=[1, 2, 3, 10])
+    with pytest.raises(
+        VideoError, match=rf"a01_s02_e03, frame_{frame}: a frame of the skeleton has no colour image \(found {found} frames"
+    ) as error:
+        VideoReader(folder)
+    assert "leave it out" in error.value.fix
+
+
+@pytest.mark.parametrize("skeletons", [(), (1, 2)])
+def test_two_images_of_one_frame(tmp_path, skeletons):
+    folder = write_recording(tmp_path / "clip", [1, 2], skeletons)
+    write_images(folder, ["frame_2_tc_1_rgb.jpg"])
+    with pytest.raises(VideoError, match=r"clip, frame_2: a frame has two colour images.*Take one of them out"):
+        VideoReader(folder)
+
+
+def test_skeletons_beside_other_images_change_nothing(tmp_path):
+    write_images(tmp_path, ["frame_1.png", "frame_2_srgb.png"])
+    (tmp_path / "frame_1_tc_1_skeletons.txt").write_text("")
+    with VideoReader(tmp_path) as video:
+        assert levels(video.frames()) == [0, 1]
