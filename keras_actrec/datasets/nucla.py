@@ -12,10 +12,20 @@ Two forms of it are read, both in metres with y up:
       frame_N_tc_TIME_skeletons.txt            one file per frame, empty where no body was seen. For each body one line with a
                                                single number, then 20 lines x,y,z,state (Kinect: 0 not tracked, 1 inferred,
                                                2 tracked). The first body is the one that acts
-      fileList.txt, …                          not needed: N gives the order of the frames
+      frame_N_tc_TIME_rgb.jpg                  colour images, 640×480: the clip's video. N pairs them with the skeletons; TIME
+                                               is that of the single file
+      frame_N_tc_TIME_depth.png, _depth_vis.jpg, fileList.txt, …        not used: N gives the order of the frames
 
 Actions are numbered 1 to 6, 8, 9, 11 and 12, and the labels inside the JSON files have gaps in other copies: the class is taken
 from the name.
+
+Neither form says where a joint is in the colour image, nor how the cameras were calibrated. In the data set's own form the
+pixels are a projection with **nominal** values: the focal length that Microsoft's SDK 1.x gives for the colour camera of Kinect
+v1 (NuiImageCamera.h: NUI_CAMERA_COLOR_NOMINAL_FOCAL_LENGTH_IN_PIXELS, 531.15 at 640×480), the principal point in the middle, no
+distortion; x grows to the right of the image, as in the SDK's own NuiTransformSkeletonToDepthImage. The joints, however, are in
+the frame of the depth camera, whose lens is about 2.5 cm beside that of the colour camera (7 pixels at 2 m, 13 at 1 m), and no
+two sensors are alike. So a joint is a few pixels to about 20 off: good for boxes around a person with a margin, not for narrow
+crops around hands.
 """
 
 from __future__ import annotations
@@ -34,6 +44,7 @@ from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layouts import KINECT_V1
+from keras_actrec.skeletons.projection import project
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
 ACTIONS: Mapping[int, str] = MappingProxyType({
@@ -58,12 +69,19 @@ own form is held against them too, and what it has beyond them is named."""
 FRAME_RATE = 30.0
 """The sensor's; the data set does not say at which rate it was recorded."""
 
+IMAGE_SIZE = (640, 480)
+"""Width and height of the colour images, which pixels refer to."""
+
+COLOR_FOCAL_LENGTH = 531.15
+"""Of the colour camera in pixels of such an image, nominal: see above."""
+
 FOLDERS = "aNN_sNN_eNN_vNN.json files, or folders view_N/aNN_sNN_eNN with frame_*_skeletons.txt files"
 GET_IT = "download Northwestern-UCLA Multiview Action 3D (https://wangjiangb.github.io/my_data.html)"
 
 _JSON_NAME = re.compile(r"(a\d\d_s\d\d_e\d\d_v\d\d)\.json", re.ASCII)
 _CLIP_FOLDER = re.compile(r"view_(\d)/(a\d\d_s\d\d_e\d\d)", re.ASCII)
 _FRAME_NAME = re.compile(r"frame_(\d+)_.*skeletons\.txt", re.ASCII)
+_IMAGE_NAME = re.compile(r"frame_\d+_(?:.*_)?rgb\.jpg", re.ASCII)
 _PARTS = re.compile(r"a(\d\d)_s(\d\d)_e\d\d_v(\d\d)", re.ASCII)
 _JOINTS = len(KINECT_V1)
 
@@ -71,7 +89,9 @@ _JOINTS = len(KINECT_V1)
 class NorthwesternUCLA:
     """The clips below a data root, in either form.
 
-    Record: `clip_id` a01_s02_e03_v01, `camera` the view, no setup; `skeleton` a JSON file or a folder of text files.
+    Record: `clip_id` a01_s02_e03_v01, `camera` the view, no setup; `skeleton` a JSON file or a folder of text files; `video`
+    the same folder where it holds colour images, None where it does not or the clip is a JSON file. Whether every skeleton has
+    its image shows when the video is opened: `FrameFolder` pairs them and raises VideoError where one is missing.
 
     Args:
         root: the folder. Links are followed.
@@ -92,7 +112,8 @@ class NorthwesternUCLA:
         self.class_names = tuple(ACTIONS.values())
         self.cleaning = CleaningConfig(find_people=False)
         records, left_out = [], []
-        for clip_id, file in sorted(_find_clips(self.root).items()):
+        clips, with_images = _find_clips(self.root)
+        for clip_id, file in sorted(clips.items()):
             action, subject, view = map(int, _PARTS.fullmatch(clip_id).groups())
             if action not in ACTIONS or view not in VIEWS:
                 part = f"action {action}" if action not in ACTIONS else f"view {view}"
@@ -106,7 +127,7 @@ class NorthwesternUCLA:
                     camera=view,
                     setup=0,
                     skeleton=file,
-                    video=None,
+                    video=file if file in with_images else None,
                     frame_rate=FRAME_RATE,
                     layout=KINECT_V1,
                 )
@@ -159,9 +180,10 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _find_clips(root: Path) -> dict[str, Path]:
-    """Clip id → JSON file or folder of frames."""
+def _find_clips(root: Path) -> tuple[dict[str, Path], set[Path]]:
+    """Clip id → JSON file or folder of frames; and the folders among them that hold colour images."""
     clips: dict[str, Path] = {}
+    with_images = set()
     for folder, names in walk_folders(root, expected=FOLDERS, fix=GET_IT):
         for name in names:
             if match := _JSON_NAME.fullmatch(name):
@@ -169,7 +191,9 @@ def _find_clips(root: Path) -> dict[str, Path]:
         match = _CLIP_FOLDER.fullmatch("/".join(folder.parts[-2:]))
         if match and any(_FRAME_NAME.fullmatch(name) for name in names):
             add_clip(clips, f"{match[2]}_v{int(match[1]):02}", folder)
-    return clips
+            if any(_IMAGE_NAME.fullmatch(name) for name in names):
+                with_images.add(folder)
+    return clips, with_images
 
 
 def read_nucla_json(path: str | Path) -> SkeletonSequence:
@@ -179,7 +203,8 @@ def read_nucla_json(path: str | Path) -> SkeletonSequence:
         path: the file.
 
     Returns:
-        Joints (T, 1, 20, 3) in metres, y up. A joint at exactly (0, 0, 0), the place of the sensor, is unknown: NaN.
+        Joints (T, 1, 20, 3) in metres, y up. A joint at exactly (0, 0, 0), the place of the sensor, is unknown: NaN. No pixels:
+        this form comes without images.
 
     Raises:
         SkeletonFormatError: the file cannot be read, is no JSON, has no "skeletons" of shape (T, 20, 3), T at least 1, or
@@ -226,7 +251,8 @@ def read_nucla_frames(folder: str | Path) -> SkeletonSequence:
 
     Returns:
         Joints (T, 1, 20, 3) of the first body in metres, y up, NaN in frames without a body; tracking (T, 1, 20). A joint at
-        exactly (0, 0, 0), the place of the sensor, is unknown: NaN.
+        exactly (0, 0, 0), the place of the sensor, is unknown: NaN. Pixels (T, 1, 20, 2) of the colour images, projected with
+        nominal values as the head of this file says: up to about 20 off; NaN also where z is not positive.
 
     Raises:
         SkeletonFormatError: the folder has no frame, two files of one frame, or a file that is cut short or not of its format.
@@ -244,7 +270,9 @@ def read_nucla_frames(folder: str | Path) -> SkeletonSequence:
         )
     rows = np.array([_read_frame(files[frame]) for frame in sorted(files)])
     tracking = np.where(np.isnan(rows[..., 3]), 0, rows[..., 3]).astype(np.uint8)
-    return SkeletonSequence(_unknown_to_nan(rows[..., :3])[:, None], KINECT_V1, tracking=tracking[:, None])
+    joints = _unknown_to_nan(rows[..., :3])[:, None]
+    pixels = project(joints, focal_length=COLOR_FOCAL_LENGTH, image_size=IMAGE_SIZE)
+    return SkeletonSequence(joints, KINECT_V1, pixels, tracking[:, None])
 
 
 def _read_frame(path: Path) -> np.ndarray:

@@ -120,6 +120,21 @@ def test_frames_without_a_body_and_with_two(tmp_path):
     np.testing.assert_array_equal(sequence.joints[1, 0, :, 0], np.full(20, 5))
 
 
+def test_pixels_are_a_projection_by_the_nominal_focal_length(tmp_path):
+    lines = ["60", "0.5,0.25,2,2", "-1,-1,3,1", "0,0,0,0", "0.1,0.1,0,0", "0.1,0.1,-1,2", *["0,0,1,2"] * 15]
+    sequence = read_nucla_frames(write_frames(tmp_path, {1: [], 2: lines}))
+    assert sequence.pixels.shape == (2, 1, 20, 2) and sequence.pixels.dtype == np.float32
+    # 320 + 531.15 · 0.5 / 2 and 240 - 531.15 · 0.25 / 2; 320 - 531.15 / 3 and 240 + 531.15 / 3
+    np.testing.assert_allclose(sequence.pixels[1, 0, :2], [[452.7875, 173.60625], [142.95, 417.05]], rtol=1e-6)
+    assert np.isnan(sequence.pixels[1, 0, 2:5]).all() and np.isnan(sequence.pixels[0]).all()
+    assert (sequence.pixels[1, 0, 5:] == [320, 240]).all()
+    assert np.isnan(sequence.joints[1, 0]).any(axis=1).nonzero()[0].tolist() == [2]  # the others stay as they are
+
+
+def test_the_json_form_has_no_pixels(tmp_path):
+    assert read_nucla_json(write_json(tmp_path)).pixels is None
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
