@@ -206,7 +206,7 @@ def _read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if not name.endswith(_SLOT)}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # TensorFlow has all of them for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"the checkpoint cannot be read: {reason}", file=prefix, fix="fetch the checkpoint again") from error
 

@@ -90,7 +90,7 @@ def _read_zip(path: Path) -> tuple[object, Mapping[str, np.ndarray]]:
                 if entry not in names:
                     raise WeightsError("values of a tensor are missing", file=path, place=f"entry {entry}", fix=AGAIN)
                 values[storage.key] = _values(storage, archive.read(entry), order, path, f"entry {entry}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, ValueError) as error:
         raise WeightsError(f"the archive cannot be read: {error}", file=path, fix=AGAIN) from error
     return tree, values
 
