@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 # Importing the models registers the layers of this package with Keras.
+import keras_actrec.backbones.resnext3d
 import keras_actrec.models.sta_hands
 import keras_actrec.models.vpn  # noqa: F401
 

@@ -9,14 +9,14 @@ import keras
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Type of the computation → Keras's policy. Weights stay float32."""
 _MEANS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalAveragePooling3D)
-_NOT_IN_FLOAT64 = (keras.layers.MaxPooling3D,)  # TensorFlow has no such kernel; a maximum is no sum that could lose digits
+_NOT_IN_FLOAT64 = (keras.layers.MaxPooling3D, keras.layers.AveragePooling3D)  # TensorFlow has no such kernels
 
 
 def with_dtype(model: keras.Model, policy: str) -> keras.Model:
     """The same network and weights under another policy; preprocessing and final means stay float32.
 
     Raises:
-        ValueError: the model is neither functional nor sequential, so that its layers cannot be copied one by one.
+        ValueError: the model, or one inside it, is neither functional nor sequential: its layers cannot be copied one by one.
     """
     clone = keras.models.clone_model(model, clone_function=lambda layer: layer_of_dtype(layer, policy), recursive=True)
     for layer, other in zip(leaf_layers(model), leaf_layers(clone), strict=True):
@@ -26,9 +26,15 @@ def with_dtype(model: keras.Model, policy: str) -> keras.Model:
 
 
 def layer_of_dtype(layer: keras.layers.Layer, policy: str) -> keras.layers.Layer:
-    """A new layer, unbuilt, that differs in its policy alone."""
+    """A new layer, unbuilt, that differs in its policy alone.
+
+    Raises:
+        ValueError: it is a model, of which Keras does not know the layers' connections.
+    """
+    if isinstance(layer, keras.Model):
+        raise ValueError(f"the model {layer.name} is neither functional nor sequential")
     config = layer.get_config()
-    if not isinstance(layer, (keras.layers.InputLayer, keras.Model)) and not getattr(layer, "keeps_dtype", False):
+    if not isinstance(layer, keras.layers.InputLayer) and not getattr(layer, "keeps_dtype", False):
         stays = _NOT_IN_FLOAT64 if policy == "float64" else _MEANS
         config["dtype"] = "float32" if isinstance(layer, stays) else policy
     return type(layer).from_config(config)

@@ -30,8 +30,9 @@ def randomise(model: keras.Model, seed: int, samples: np.ndarray, *, measured: k
         measured: the same network built for the samples' size, where that is not the model's own.
 
     Raises:
-        ValueError: the model is neither functional nor sequential.
+        ValueError: the model, or one inside it, is neither functional nor sequential.
     """
+    precise = keras.models.clone_model(measured or model, clone_function=_measuring, recursive=True)
     for position, layer in enumerate(weighted_layers(model)):
         kernels = [weight for weight in layer.weights if weight.trainable and len(weight.shape) > 1]
         for number, kernel in enumerate(kernels):
@@ -39,19 +40,17 @@ def randomise(model: keras.Model, seed: int, samples: np.ndarray, *, measured: k
             stream = [seed, position, number] if number else [seed, position]
             values = np.random.default_rng(stream).standard_normal(kernel.shape) * np.sqrt(2.0 / fan_in)
             kernel.assign(values.astype(np.float32))
-    _calibrate(model, model if measured is None else measured, samples)
+    _calibrate(model, precise, samples)
 
 
-def _calibrate(model: keras.Model, measured: keras.Model, samples: np.ndarray) -> None:
-    norms = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    if not norms:
-        return
-    precise = keras.models.clone_model(measured, clone_function=_measuring, recursive=True)
+def _calibrate(model: keras.Model, precise: keras.Model, samples: np.ndarray) -> None:
+    """The mean squares that a copy in float64 measures are the model's variances."""
     pairs = list(zip(leaf_layers(model), leaf_layers(precise), strict=True))
     for layer, other in pairs:
         if layer.weights and not isinstance(other, _MeanSquare):
             other.set_weights(layer.get_weights())
-    precise(samples)
+    if any(isinstance(other, _MeanSquare) for _, other in pairs):
+        precise(samples)
     for layer, other in pairs:
         if isinstance(other, _MeanSquare):
             values = rounded(ops.convert_to_numpy(other.mean_square.value))
