@@ -24,6 +24,7 @@ from keras_actrec.errors import WeightsError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+_MOST_VALUES = 1 << 40  # a stride of 0 makes a tensor of any size out of one value
 # Where training scripts put the weights among other things.
 _STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 
@@ -155,7 +156,8 @@ def _array(tensor: Tensor, values: Mapping[str, np.ndarray], path: Path, name: s
     stored = values[tensor.storage.key]
     last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.strides, strict=False))
     empty = prod(tensor.shape) == 0
-    if len(tensor.shape) != len(tensor.strides) or (not empty and last >= stored.size):
+    too_large = prod(max(size, 1) for size in tensor.shape) > _MOST_VALUES
+    if too_large or len(tensor.shape) != len(tensor.strides) or (not empty and last >= stored.size):
         raise WeightsError(
             "the tensor reaches beyond its values",
             file=path,

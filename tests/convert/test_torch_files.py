@@ -212,7 +212,16 @@ def test_pickles_that_make_no_sense(content, message, tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "strides", "offset"),
-    [((7,), (1,), 0), ((6,), (1,), 1), ((2, 3), (4, 1), 0), ((1,), (1,), 6), ((2,), (1, 1), 0), ((10**9,), (10**9,), 0)],
+    [
+        ((7,), (1,), 0),
+        ((6,), (1,), 1),
+        ((2, 3), (4, 1), 0),
+        ((1,), (1,), 6),
+        ((2,), (1, 1), 0),
+        ((10**9,), (10**9,), 0),
+        ((2**70,), (0,), 0),
+        ((2**70, 0), (0, 1), 0),
+    ],
 )
 def test_tensors_that_reach_beyond_their_values(shape, strides, offset, tmp_path):
     path = with_state(w.dictionary({"conv.weight": w.tensor(w.storage("0", 6), shape, strides, offset=offset)}), tmp_path)
