@@ -19,7 +19,7 @@ def text(value: str) -> bytes:
 
 
 def number(value: int) -> bytes:
-    return b"J" + struct.pack("<i", value)
+    return b"\x8a\x10" + value.to_bytes(16, "little", signed=True)
 
 
 def numbers(values) -> bytes:
