@@ -243,7 +243,7 @@ def test_settings_that_make_no_sense(clips, tmp_path):
 
 def test_the_script_writes_the_same_cache(whole, clips, tmp_path):
     script = REPOSITORY / "preprocessing" / "extract_clip_maps.py"
-    network = ("--backbone", NETWORK, "--weights", "random", "--frames", FRAMES, "--image-size", SIZE)
+    network = ("--backbone", NETWORK, "--backbone-weights", "random", "--frames", FRAMES, "--image-size", SIZE)
     arguments = ("--clips", clips, "--cache", tmp_path, *network, "--views", 3, "--batch-size", 4, "--clips-per-shard", 2)
     done = run(script, *arguments, "--no-progress")
     assert done.returncode == 0, done.stderr
