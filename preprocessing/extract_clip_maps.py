@@ -1,10 +1,10 @@
 """Writes the cache of clip maps: each person clip through a frozen video network once, so that VPN trains without a GPU.
 
-    python preprocessing/extract_clip_maps.py --clips /data/cache/clips --cache /data/cache/maps --backbone-weights i3d.weights.h5
+    python preprocessing/extract_clip_maps.py --clips cache/clips --cache cache/maps --backbone-weights i3d.weights.h5
 
-Needs the person clips (extract_person_clips.py) and the network's weights (convert_i3d_checkpoint.py), or --backbone-weights random
-for trials. Stop it whenever you like: the same command goes on with what is missing. A GPU is used where TensorFlow finds
-one; then --workers 1 is best. Several machines share one cache in a common folder with --share 0/4, --share 1/4, ...
+Needs the person clips (extract_person_clips.py) and the network's weights (convert_i3d_checkpoint.py), or, for trials,
+--backbone-weights random. Stop it whenever you like: the same command goes on with what is missing. A GPU is used where
+TensorFlow finds one; then --workers 1 is best. Several machines share one cache in a common folder with --share 0/4, 1/4, …
 A map of I3D over 64 frames takes 0.8 MB.
 """
 
@@ -28,7 +28,8 @@ def arguments() -> argparse.Namespace:
     config = parser.add_argument_group("what the cache holds (another choice needs another folder)").add_argument
     names = "i3d, resnext101_3d, or your own package.module:function (default: %(default)s)"
     config("--backbone", default="i3d", help=names)
-    config("--backbone-weights", required=True, help="a file .weights.h5, random (for trials), or own (what your function returns)")
+    weights = "a file .weights.h5, random (for trials), or own (what your function returns)"
+    config("--backbone-weights", required=True, help=weights)
     config("--seed", type=int, default=0, help="of random weights (default: %(default)s)")
     config("--frames", type=int, default=64, help="of a view (default: %(default)s)")
     config("--stride", type=int, default=2, help="from frame to frame of a view (default: %(default)s)")
