@@ -79,9 +79,7 @@ def test_a_single_joint_makes_a_pixel():
 
 
 def test_nobody_in_the_video():
-    with pytest.raises(
-        VideoError, match=r"a\.avi: no joint .*0 joints with pixels, none near the 200x100.*as pixel size"
-    ):
+    with pytest.raises(VideoError, match=r"a\.avi: no joint .*0 joints with pixels, none near the 200x100.*as pixel size"):
         person_boxes(clip([[NAN, NAN]]), FRAME, file="a.avi")
     with pytest.raises(VideoError, match="2 joints with pixels"):
         person_boxes(clip([[(1900, 1000), (1800, 900)]]), FRAME)
