@@ -77,7 +77,7 @@ class VPNExperiment:
         strategy: "mirrored" or "none".
         workers: processes of the extraction.
         seed: initial weights and hold-out; the stage has one of its own, see `with_seed`.
-        resume: go on with a training that was stopped.
+        resume: go on with a training that was stopped. A finished one is tested anew, e.g. on images of another size.
         retry_left_out: try clips again that an earlier extraction left out.
         cache_dir: folder of the caches, which several runs can share.
         data_root: folder of the data set; None makes the synthetic one of `synthetic` below the caches.
@@ -112,6 +112,7 @@ class VPNExperiment:
 
     def __post_init__(self):
         check_holdout(self)
+        replace(preset(self.preset, classes=2), poses=self.sampling.poses)  # an unknown one is refused before anything long
         for name, choices in (("train", TRAINS), ("layout", (None, *LAYOUTS))):
             value = getattr(self, name)
             if value not in choices:
@@ -175,7 +176,7 @@ def embedded_default(workdir: Path, *, preset: str = "vpn_paper") -> VPNExperime
     """The experiment without a data root: the same path on the synthetic data, sized for two CPU cores and a few minutes.
 
     What differs from the paper's settings: 16 frames of 112×112, a frozen I3D with random weights whose maps are computed
-    once, three views of each clip for training and for testing, Adam, and a larger hold-out.
+    once, three views of each clip for training and for testing, twice the epochs, and a larger hold-out.
     """
     return VPNExperiment(
         workdir=workdir,
@@ -184,7 +185,7 @@ def embedded_default(workdir: Path, *, preset: str = "vpn_paper") -> VPNExperime
         sampling=ClipSamplingConfig(frames=16, poses=16 if preset == "vpn_official" else 20, views=3),
         crop=PersonCropConfig(size=112),
         train="on_maps",
-        stage=StageConfig(name="vpn", learning_rate=1e-3, batch_size=16, epochs=30, patience=8, checkpoint_seconds=60),
+        stage=replace(PAPER_STAGE, epochs=60, step_epochs=20, checkpoint_seconds=60),
         holdout=0.1,
     )
 
