@@ -13,6 +13,8 @@ import numpy as np
 
 # Importing the models registers the layers of this package with Keras.
 import keras_actrec.backbones.resnext3d
+import keras_actrec.layers.glimpse_sampler
+import keras_actrec.layers.soft_assignment
 import keras_actrec.models.sta_hands
 import keras_actrec.models.vpn  # noqa: F401
 

@@ -26,7 +26,8 @@ class GlimpseSampler(keras.layers.Layer):
     matrix [[scale_x, 0, x], [0, scale_y, y]]. Values of the map have to be finite also where the crop does not reach.
 
     The gradient reaches maps, location and scale. Where a sample falls on a cell's centre, interpolation has a kink; the
-    derivative is the one from the right then, as in PyTorch, and not zero: a crop that begins as the whole map can move.
+    derivative is the one of one side then, as in PyTorch (towards higher cells, but for rounding), and not zero: a crop that
+    begins as the whole map can move.
     Without gradient to the location, as in the published code: give `ops.stop_gradient(location)`.
 
     Args:
@@ -137,7 +138,7 @@ def _axis_weights(centre, scale, cells: int, samples: int, *, align_corners: boo
     lower = ops.floor(position)
     fraction = (position - lower)[..., None]
     offset = ops.arange(cells, dtype=centre.dtype) - lower[..., None]
-    return ops.where(offset == 0, 1 - fraction, ops.where(offset == 1, fraction, 0.0))
+    return ops.where(ops.equal(offset, 0), 1 - fraction, ops.where(ops.equal(offset, 1), fraction, 0.0))
 
 
 def _check_size(caller: str, height: int, width: int) -> None:
