@@ -29,10 +29,10 @@ class GlimpseCloudsConfig:
     Attributes:
         classes: number of action classes.
         code: "paper", or "official": the recurrent part as the published code computes it (docs/fidelity.md).
-        model: "clouds" (glimpses, memory, workers), "global" (the global model, stage 1 and the first rows of Table 3), "summed"
-            ("Global model + Σ Glimpses + GRU"), "clouds_and_global" (last row of Table 3).
-        attention: where glimpses come from: "sequential" (section 3.2), "saliency" (all places of a frame at once), "random", or
-            "tubes" over the whole clip, without workers (Table 4).
+        model: "clouds" (glimpses, memory, workers), "global" (the global model, stage 1 and the first rows of Table 3),
+            "summed" ("Global model + Σ Glimpses + GRU"), "clouds_and_global" (last row of Table 3).
+        attention: where glimpses come from: "sequential" (section 3.2), "saliency" (all places of a frame at once), "random",
+            or "tubes" over the whole clip, without workers (Table 4).
         encoding: "product", what and where (eq. 5), or "concat" of features and places ("the joint encoding", section 7).
         distance: matrix D of eq. 9: "learned" from the inverse covariance, "fixed" to it, or learned from a "random" start.
         layout: joint layout of the poses that training regresses, see `keras_actrec.skeletons.layouts`.
@@ -146,7 +146,8 @@ class GlimpseCloudsConfig:
                 )  # fmt: skip
         if self.model not in ("clouds", "global"):
             raise ConfigError(
-                "GlimpseCloudsConfig: the published code has no such model", found=repr(self.model), expected="clouds or global",
+                "GlimpseCloudsConfig: the published code has no such model",
+                found=repr(self.model), expected="clouds or global",
                 fix="take code='paper' for the other variants",
             )  # fmt: skip
 

@@ -35,3 +35,26 @@ def vpn_inputs(batch=2, poses=16, joints=25, frames=16, side=224):
         place = np.arange(side) * cells // side
         clip += 0.3 * coarse[:, :, place][:, :, :, place]
     return pose.astype(np.float32), clip.astype(np.float32)
+
+
+# Layers in front of a tanh or sigmoid, which would be saturated else.
+_SMALLER = {"fc_pose.weight": 0.005, "mlp_glimpse_location.weight": 0.005}
+
+
+def torch_weight(name, shape):
+    """The entry `name` of a PyTorch state_dict, float32: as `weight`, for PyTorch's order of axes (outputs first)."""
+    rng = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
+    values = rng.standard_normal(shape)
+    if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
+        values = 1 + 0.1 * np.clip(values, -3, 3)
+    elif len(shape) > 1:
+        values = values * np.sqrt(2.0 / np.prod(shape[1:])) * _SMALLER.get(name, 1.0)
+    else:
+        values = 0.1 * values
+    return values.astype(np.float32)
+
+
+def distance_matrix(size):
+    """A symmetric positive definite matrix (size, size), float32."""
+    factor = np.random.RandomState(3).standard_normal((size, size)) / size
+    return (factor @ factor.T + np.eye(size) / size).astype(np.float32)

@@ -1,0 +1,263 @@
+"""The recurrent part of Glimpse Clouds: glimpses in every frame, assigned through a memory to workers that recognise.
+
+Paper: Baradel, Wolf, Mille, Taylor, "Glimpse Clouds: Human Activity Recognition from Unstructured Feature Points", CVPR 2018,
+sections 3.2 to 4.2. Every line of the loop names its equation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_actrec.errors import ConfigError
+from keras_actrec.layers.glimpse_sampler import pooled_glimpse
+from keras_actrec.layers.soft_assignment import MahalanobisDistance, soft_assignment
+
+ATTENTIONS = ("sequential", "saliency", "random")
+POOLINGS = ("memory", "sum")
+_SCALE_OFFSET = 3.0  # sigmoid(3) = 0.95: glimpses begin as almost the whole frame
+_OFFICIAL_DECAY = 4.0  # frames; a constant of the published code
+_OFFICIAL_FARTHEST = 1e5
+_LOCATION_SEED = 0  # of the places that "random" looks at in use
+
+
+class _Memory(NamedTuple):
+    """What has been written so far: features v (B, K, D), projected; importance w (B, C, K); frame of each slot, K numbers."""
+
+    features: list
+    importance: list
+    frames: list[int]
+
+
+@keras.saving.register_keras_serializable(package="keras_actrec")
+class GlimpseRecurrence(keras.layers.Layer):
+    """Runs over T frames and G glimpses in each, with C workers.
+
+        h_g = Ω(h_{g-1}, [z_{g-1}, r_t])                        eq. 2, a GRU over glimpses that runs on from frame to frame
+        l_g = W_l [h_g, c_t]                                    eq. 3: x, y by tanh, scales by σ(· + 3)
+        z_g = mean of the crop of Z_t at l_g                    eq. 1 and 4
+        v_{t,g} = z_g ⊗ Λ(l_g)                                  eq. 5
+        p_{t,c} from v_{t,g}, memory and its importances        eq. 9 and 10; trainable weights in the first frame
+        ṽ_{t,c} = Σ_g p_{t,c,g} v_{t,g}                         eq. 8
+        r_{t,c} = Ψ_c(r_{t-1,c}, ṽ_{t,c}),  r_t = Σ_c r_{t,c}    eq. 6 and 7
+
+    With `official` it is what the published code computes: locations from the state before the glimpse, Ω fed by v, no
+    gradient through crops, squared distances to all earlier frames, a decay that begins with the oldest, and workers that all
+    start a step from the state of worker 0.
+
+    Args:
+        glimpses, workers: G, C.
+        glimpse_units, worker_units: states of Ω and of each Ψ_c.
+        location_units: hidden units of Λ, ReLU.
+        memory_slots: K, feature vectors that the memory holds; not for `official`.
+        temperature: α of eq. 10.
+        attention: "sequential" (eq. 2 and 3), "saliency" (l = W c_t for all glimpses of a frame at once) or "random" places:
+            drawn in training, the same ones for every clip in use.
+        pooling: "memory" (eq. 8 to 10) or "sum" of the glimpses (Table 3), then without a memory.
+        encoding: "product" (eq. 5) or "concat" of z and l.
+        distance: "learned", "fixed" or "random", see `GlimpseCloudsConfig`.
+        normalise_over: "batch", "clip" or "training_batch", see `GlimpseCloudsConfig`.
+        align_corners: see `keras_actrec.layers.glimpse_sampler`.
+        official: see above.
+
+    Call arguments:
+        maps: Z, (B, T, h, w, D); T known.
+        context: c, (B, T, E).
+
+    Returns:
+        glimpses l, x, y, scale_x, scale_y, (B, T, G, 4); assignment p, (B, T, C, G); states r, (B, T, C, worker_units).
+
+    Raises:
+        ConfigError: an unknown choice, or shapes that are not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        glimpses: int = 3,
+        workers: int = 3,
+        glimpse_units: int = 1024,
+        worker_units: int = 512,
+        location_units: int = 256,
+        memory_slots: int = 8,
+        temperature: float = 0.5,
+        attention: str = "sequential",
+        pooling: str = "memory",
+        encoding: str = "product",
+        distance: str = "learned",
+        normalise_over: str = "training_batch",
+        align_corners: bool = False,
+        official: bool = False,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype=None,
+    ):
+        super().__init__(trainable=trainable, name=name, dtype=dtype)
+        for value, choices in ((attention, ATTENTIONS), (pooling, POOLINGS)):
+            if value not in choices:
+                raise ConfigError("GlimpseRecurrence: unknown choice", found=repr(value), expected=" | ".join(choices))
+        self.glimpses, self.workers = glimpses, workers
+        self.glimpse_units, self.worker_units, self.location_units = glimpse_units, worker_units, location_units
+        self.memory_slots, self.temperature = memory_slots, temperature
+        self.attention, self.pooling, self.encoding = attention, pooling, encoding
+        self.distance, self.normalise_over = distance, normalise_over
+        self.align_corners, self.official = align_corners, official
+        self.cell = keras.layers.GRUCell(glimpse_units, name="glimpse_cell") if attention == "sequential" else None
+        places = 4 * glimpses if attention == "saliency" else 4
+        self.locate = keras.layers.Dense(places, name="location") if attention != "random" else None
+        self.random = keras.random.SeedGenerator(_LOCATION_SEED) if attention == "random" else None
+        self.cells = [keras.layers.GRUCell(worker_units, name=f"worker{c}") for c in range(1, workers + 1)]
+
+    def build(self, maps_shape, context_shape):
+        _, frames, rows, columns, channels = maps_shape
+        if None in (frames, rows, columns, channels) or context_shape[1] != frames:
+            raise ConfigError(
+                "GlimpseRecurrence: maps and context have to be of the same known shape",
+                found=f"{tuple(maps_shape)} and {tuple(context_shape)}", expected="(B, T, h, w, D) and (B, T, E)",
+            )  # fmt: skip
+        fed = channels if self.encoding == "product" else channels + 4
+        batch = maps_shape[0]
+        if self.encoding == "product":  # Λ of eq. 5
+            self.what_hidden = keras.layers.Dense(self.location_units, activation="relu", name="where_hidden")
+            self.where = keras.layers.Dense(channels, name="where")
+            self.what_hidden.build((batch, 4))
+            self.where.build((batch, self.location_units))
+        if self.cell is not None:
+            self.cell.build((batch, channels + self.worker_units))
+            self.locate.build((batch, self.glimpse_units + context_shape[-1]))
+        elif self.locate is not None:
+            self.locate.build((batch, context_shape[-1]))
+        for cell in self.cells:
+            cell.build((batch, fed))
+        if self.pooling == "memory":
+            self.first = self.add_weight(
+                shape=(self.workers, self.glimpses),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
+                name="first_attention",
+            )
+            if frames > 1:
+                self.metric = MahalanobisDistance(
+                    trainable=self.distance != "fixed", squared=self.official,
+                    maximum=_OFFICIAL_FARTHEST if self.official else None, name="distance",
+                )  # fmt: skip
+                self.metric.build((batch, None, fed), (batch, None, fed))
+        self.built = True
+
+    def call(self, maps, context, training=None):
+        batch, frames = ops.shape(maps)[0], maps.shape[1]
+        h = ops.zeros((batch, self.glimpse_units), self.compute_dtype)
+        z = ops.zeros((batch, maps.shape[-1]), self.compute_dtype)
+        workers = [ops.zeros((batch, self.worker_units), self.compute_dtype) for _ in self.cells]
+        memory, glimpses, assignments, states = _Memory([], [], []), [], [], []
+        for t in range(frames):
+            r = sum(workers[1:], workers[0])  # eq. 7
+            features = []
+            for g in range(self.glimpses):
+                h, z, v, location = self._glimpse(maps[:, t], context[:, t], h, z, r, t, g, training)
+                features.append(v)
+                glimpses.append(location)
+            v = ops.stack(features, axis=1)  # (B, G, D)
+            p, memory = self._assign(v, memory, t, training)
+            pooled = ops.einsum("bcg,bgd->bcd", ops.cast(p, v.dtype), v)  # eq. 8
+            for c, cell in enumerate(self.cells):  # eq. 6
+                start = workers[0] if self.official else workers[c]
+                workers[c], _ = cell(pooled[:, c], [start])
+            assignments.append(p)
+            states.append(ops.stack(workers, axis=1))
+        glimpses = ops.reshape(ops.stack(glimpses, axis=1), (-1, frames, self.glimpses, 4))
+        return glimpses, ops.stack(assignments, axis=1), ops.stack(states, axis=1)
+
+    def _glimpse(self, image, context, h, z, r, t: int, g: int, training):
+        """One glimpse: state h, features z and v, and location, all (B, …)."""
+        if self.cell is not None and not self.official:
+            h, _ = self.cell(ops.concatenate([z, r], axis=1), [h])  # eq. 2
+        raw = self._raw_location(context, h, g)
+        location = self._random_location(image, t, g, training) if raw is None else _squashed(raw)
+        seen = ops.stop_gradient(location) if self.official else location
+        rows, columns = image.shape[1:3]
+        z = pooled_glimpse(image, seen, height=rows, width=columns, align_corners=self.align_corners)  # eq. 1 and 4
+        z = ops.cast(z, self.compute_dtype)
+        if self.encoding == "concat":
+            v = ops.concatenate([z, ops.cast(location, z.dtype)], axis=1)
+        else:
+            v = z * self.where(self.what_hidden(raw if self.official else location))  # eq. 5
+        if self.official:
+            h, _ = self.cell(ops.concatenate([v, r], axis=1), [h])
+        return h, z, v, ops.cast(location, "float32")
+
+    def _raw_location(self, context, h, g: int):
+        """W_l [h, c], eq. 3, before it is squashed; None for random places."""
+        if self.attention == "random":
+            return None
+        if self.attention == "saliency":
+            return self.locate(context)[:, 4 * g : 4 * g + 4]
+        return self.locate(ops.concatenate([context, h] if self.official else [h, context], axis=1))
+
+    def _random_location(self, image, t: int, g: int, training):
+        """Centres anywhere in the frame, crops of an eighth to the half of its sides."""
+        shape = (ops.shape(image)[0], 4)
+        if training:
+            drawn = keras.random.uniform(shape, seed=self.random)
+        else:
+            table = np.random.default_rng((_LOCATION_SEED, t, g)).random(4).astype(np.float32)
+            drawn = ops.broadcast_to(ops.convert_to_tensor(table), shape)
+        low, high = np.array([-1, -1, 0.125, 0.125], np.float32), np.array([1, 1, 0.5, 0.5], np.float32)
+        return low + (high - low) * drawn
+
+    def _assign(self, v, memory: _Memory, t: int, training):
+        """p_{t,c}, (B, C, G) float32, and the memory with this frame's glimpses (section 4.2)."""
+        shape = (ops.shape(v)[0], self.workers, self.glimpses)
+        if self.pooling == "sum":
+            return ops.ones(shape, "float32"), memory
+        if t == 0:
+            weights = ops.softmax(ops.cast(self.first, "float32") / self.temperature, axis=-1)
+            p = ops.broadcast_to(weights, shape)
+        else:
+            distances = self.metric.between(memory.features, self.metric.project(v))  # eq. 9
+            over_batch = self.normalise_over == "batch" or (self.normalise_over == "training_batch" and bool(training))
+            p = soft_assignment(  # eq. 10
+                distances, memory.importance, decay=self._decay(memory, t), temperature=self.temperature,
+                normalisation="batch" if over_batch else "sample", least=0.0 if self.official else None,
+            )  # fmt: skip
+        return p, self._written(v, p, memory, t)
+
+    def _written(self, v, p, memory: _Memory, t: int) -> _Memory:
+        """Appends this frame's glimpses, and drops the oldest slots where there are more than K."""
+        if not hasattr(self, "metric"):
+            return memory
+        features, importance, frames = self.metric.project(v), p, [t] * self.glimpses
+        if memory.frames:
+            features = ops.concatenate([memory.features, features], axis=1)
+            importance = ops.concatenate([memory.importance, importance], axis=2)
+            frames = memory.frames + frames
+        keep = len(frames) if self.official else min(len(frames), self.memory_slots)
+        return _Memory(features[:, -keep:], importance[:, :, -keep:], frames[-keep:])
+
+    def _decay(self, memory: _Memory, t: int) -> np.ndarray:
+        """Of each slot: e^{-age} in frames; the published code has the mean over a frame and decays from the oldest on."""
+        frames = np.array(memory.frames, np.float32)
+        return np.exp(-frames / _OFFICIAL_DECAY) / self.glimpses if self.official else np.exp(frames - t)
+
+    def compute_output_shape(self, maps_shape, context_shape):
+        batch, frames = maps_shape[:2]
+        return (
+            (batch, frames, self.glimpses, 4),
+            (batch, frames, self.workers, self.glimpses),
+            (batch, frames, self.workers, self.worker_units),
+        )
+
+    def get_config(self):
+        names = (
+            *("glimpses", "workers", "glimpse_units", "worker_units", "location_units", "memory_slots", "temperature"),
+            *("attention", "pooling", "encoding", "distance", "normalise_over", "align_corners", "official"),
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _squashed(raw):
+    """Places by tanh, scales by σ(· + 3): inside of the frame, almost all of it to begin with (as in the published code)."""
+    raw = ops.cast(raw, "float32")
+    return ops.concatenate([ops.tanh(raw[:, :2]), ops.sigmoid(raw[:, 2:] + _SCALE_OFFSET)], axis=1)
