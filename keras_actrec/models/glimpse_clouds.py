@@ -20,7 +20,7 @@ from keras_actrec.errors import ConfigError
 from keras_actrec.models.glimpse_clouds_config import PRESETS, GlimpseCloudsConfig, preset
 from keras_actrec.models.glimpse_recurrence import GlimpseRecurrence
 
-__all__ = ["PRESETS", "GlimpseCloudsConfig", "glimpse_clouds", "preset", "with_backbone"]
+__all__ = ["PRESETS", "GlimpseCloudsConfig", "glimpse_clouds", "glimpse_features", "preset", "with_backbone"]
 
 BACKBONE = "backbone"
 """Name of the inflated ResNet-50 inside of a model."""
@@ -74,6 +74,17 @@ def with_backbone(config: GlimpseCloudsConfig, head: keras.Model, backbone: kera
     return model
 
 
+def glimpse_features(model: keras.Model) -> keras.Model:
+    """The glimpse features v of a model, (B, T, G, D), from its inputs; layers and weights are shared.
+
+    Raises:
+        ConfigError: the model has no glimpses.
+    """
+    if RECURRENCE not in {layer.name for layer in model.layers}:
+        raise ConfigError(f"model {model.name} has no glimpses", fix="build another variant than the global model")
+    return keras.Model(model.input, model.get_layer(RECURRENCE).output[3], name="glimpse_features")
+
+
 def _inputs(config: GlimpseCloudsConfig, backbone: keras.Model | None):
     """Inputs by name, Z (B, T, h, w, D) and c (B, T, E)."""
     if backbone is None:
@@ -120,7 +131,7 @@ def _clouds(maps, context, config: GlimpseCloudsConfig) -> dict[str, keras.Keras
         maps = ops.repeat(ops.mean(maps, axis=1, keepdims=True), config.glimpses, axis=1)
         context = ops.repeat(ops.mean(context, axis=1, keepdims=True), config.glimpses, axis=1)
     workers = config.workers if config.has_workers else 1
-    glimpses, assignment, states = GlimpseRecurrence(
+    glimpses, assignment, states, _ = GlimpseRecurrence(
         glimpses=1 if tubes else config.glimpses,
         workers=workers,
         glimpse_units=config.glimpse_units,

@@ -68,7 +68,8 @@ class GlimpseRecurrence(keras.layers.Layer):
         context: c, (B, T, E).
 
     Returns:
-        glimpses l, x, y, scale_x, scale_y, (B, T, G, 4); assignment p, (B, T, C, G); states r, (B, T, C, worker_units).
+        glimpses l, x, y, scale_x, scale_y, (B, T, G, 4); assignment p, (B, T, C, G); states r, (B, T, C, worker_units); features
+        v, (B, T, G, D), or D + 4 with "concat".
 
     Raises:
         ConfigError: an unknown choice, or shapes that are not known.
@@ -151,7 +152,7 @@ class GlimpseRecurrence(keras.layers.Layer):
         h = ops.zeros((batch, self.glimpse_units), self.compute_dtype)
         z = ops.zeros((batch, maps.shape[-1]), self.compute_dtype)
         workers = [ops.zeros((batch, self.worker_units), self.compute_dtype) for _ in self.cells]
-        memory, glimpses, assignments, states = _Memory([], [], []), [], [], []
+        memory, glimpses, assignments, states, seen = _Memory([], [], []), [], [], [], []
         for t in range(frames):
             r = sum(workers[1:], workers[0])  # eq. 7
             features = []
@@ -167,8 +168,9 @@ class GlimpseRecurrence(keras.layers.Layer):
                 workers[c], _ = cell(pooled[:, c], [start])
             assignments.append(p)
             states.append(ops.stack(workers, axis=1))
+            seen.append(v)
         glimpses = ops.reshape(ops.stack(glimpses, axis=1), (-1, frames, self.glimpses, 4))
-        return glimpses, ops.stack(assignments, axis=1), ops.stack(states, axis=1)
+        return glimpses, *(ops.stack(values, axis=1) for values in (assignments, states, seen))
 
     def _glimpse(self, image, context, h, z, r, t: int, g: int, training):
         """One glimpse: state h, features z and v, and location, all (B, …)."""
@@ -247,6 +249,7 @@ class GlimpseRecurrence(keras.layers.Layer):
             (batch, frames, self.glimpses, 4),
             (batch, frames, self.workers, self.glimpses),
             (batch, frames, self.workers, self.worker_units),
+            (batch, frames, self.glimpses, maps_shape[-1] + 4 * (self.encoding == "concat")),
         )
 
     def get_config(self):
