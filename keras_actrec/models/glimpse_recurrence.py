@@ -68,7 +68,7 @@ class GlimpseRecurrence(keras.layers.Layer):
         context: c, (B, T, E).
 
     Returns:
-        glimpses l, x, y, scale_x, scale_y, (B, T, G, 4); assignment p, (B, T, C, G); states r, (B, T, C, worker_units); features
+        glimpses l, x, y, scale_x, scale_y, (B, T, G, 4); assignment p, (B, T, C, G); states r, (B, T, C, units); features
         v, (B, T, G, D), or D + 4 with "concat".
 
     Raises:
