@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import asdict, dataclass, replace
@@ -15,12 +16,14 @@ from keras_actrec.backbones.visual import build_backbone, map_shape
 from keras_actrec.cache.clip_maps import ClipMapCache
 from keras_actrec.cache.person_clips import open_person_clips
 from keras_actrec.cache.reader import PoseCache
-from keras_actrec.cache.schema import load_index
+from keras_actrec.cache.schema import flatten, load_index
 from keras_actrec.datasets.record import ActionDataset, LeftOut
+from keras_actrec.errors import WeightsError
 from keras_actrec.export import export_vpn
 from keras_actrec.extraction.clip_maps import extract_clip_maps
 from keras_actrec.extraction.person_clips import extract_person_clips
 from keras_actrec.extraction.poses import extract_poses
+from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.models.vpn import BACKBONE, VPNConfig, vpn, with_backbone
 from keras_actrec.pipelines.person_clips import ClipMapSource, PersonClipSource
 from keras_actrec.recipes.parts import Parts, clip_parts, protocol_split
@@ -42,6 +45,20 @@ _TEST_ROWS = {"clip": 4, "map": 64}  # rows of a test batch: a clip of 64 frames
 
 
 @dataclass(frozen=True, eq=False)
+class _Backbones:
+    """The visual backbone, for clips of the size that it is trained on and of the size that is tested; with equal weights.
+
+    Attributes:
+        trained, tested: the models; one model where the sizes are equal.
+        checksum: of their weights (`weights_checksum`).
+    """
+
+    trained: keras.Model
+    tested: keras.Model
+    checksum: str
+
+
+@dataclass(frozen=True, eq=False)
 class _Opened:
     """The caches of a run.
 
@@ -54,6 +71,23 @@ class _Opened:
     source: ClipMapSource | PersonClipSource
     tested: ClipMapSource | PersonClipSource
     left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A finished training.
+
+    Attributes:
+        model: with its backbone inside, or on maps.
+        config: that it was built from.
+        history: of its stage.
+        checksum: of the backbone's weights that the training began with.
+    """
+
+    model: keras.Model
+    config: VPNConfig
+    history: StageHistory
+    checksum: str
 
 
 def run_vpn_experiment(dataset: ActionDataset, experiment: VPNExperiment, *, extra: Extra | None = None) -> ExperimentResult:
@@ -73,29 +107,44 @@ def run_vpn_experiment(dataset: ActionDataset, experiment: VPNExperiment, *, ext
     """
     started = time.monotonic()
     split = protocol_split(dataset, experiment.protocol)
+    if experiment.workers > 1:
+        share_gpus()  # with the workers of the extraction: too late once the strategy has them
     strategy = build_strategy(experiment.strategy)
-    opened = _open_caches(dataset, experiment)
+    backbones = _build_backbones(experiment, strategy)  # first: weights that cannot be had end the run before anything long
+    opened = _open_caches(dataset, experiment, backbones)
     experiment.workdir.mkdir(parents=True, exist_ok=True)
     write_left_out(experiment.workdir / "left_out.csv", opened.left_out)
     parts = clip_parts(dataset, split, opened.source, experiment)
     clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
     log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(opened.left_out))
 
-    model, config, history = _train(dataset, experiment, opened, parts, strategy)
+    trained = _train(dataset, experiment, opened, backbones, parts, strategy)
     with strategy.scope():
-        tested, whole = _tested_models(model, config, experiment)
+        tested, whole = _tested_models(trained, experiment, backbones)
     rows = _TEST_ROWS[opened.tested.video]
     evaluation = evaluate(tested, opened.tested, parts["test"], streams=STREAMS, pooling="max", batch_rows=rows)
     metrics = write_results(
-        experiment.workdir, _description(dataset, experiment, parts, whole), evaluation, dataset.class_names,
-        opened.left_out, [history], configuration=_configuration(experiment, config),
+        experiment.workdir, _description(dataset, experiment, parts, trained), evaluation, dataset.class_names,
+        opened.left_out, [trained.history],
+        configuration=_configuration(experiment, trained.config, strategy.num_replicas_in_sync),
         seconds=time.monotonic() - started, extra={} if extra is None else extra(evaluation),
     )  # fmt: skip
     export = _export(dataset, experiment, whole)
     return ExperimentResult(metrics, evaluation, opened.left_out, export)
 
 
-def _open_caches(dataset: ActionDataset, experiment: VPNExperiment) -> _Opened:
+def _build_backbones(experiment: VPNExperiment, strategy: tf.distribute.Strategy) -> _Backbones:
+    config = experiment.backbone
+    keras.utils.set_random_seed(experiment.seed)  # for a function whose model has random weights of its own
+    with strategy.scope():
+        trained = tested = build_backbone(config)
+        if experiment.tested_size > config.image_size:
+            # Not built anew: random weights depend on the size of the clips that they are calibrated on.
+            tested = build_backbone(replace(config, image_size=experiment.tested_size), weights=trained.get_weights())
+    return _Backbones(trained, tested, weights_checksum(trained))
+
+
+def _open_caches(dataset: ActionDataset, experiment: VPNExperiment, backbones: _Backbones) -> _Opened:
     """Writes what is missing of the caches and opens them."""
     poses, clips, maps = (experiment.caches / name for name in ("poses", "person_clips", "clip_maps"))
     run = {"workers": experiment.workers, "progress": True, "retry_left_out": experiment.retry_left_out}
@@ -105,6 +154,7 @@ def _open_caches(dataset: ActionDataset, experiment: VPNExperiment) -> _Opened:
     on_maps = experiment.train == "on_maps"
     if on_maps:
         reports.append(extract_clip_maps(clips, maps, backbone=experiment.backbone, sampling=experiment.sampling, **run))
+        _check_same_backbone(maps, backbones)
     labels = {record.clip_id: record.label for record in dataset.records}
     shared = (PoseCache(poses), labels, experiment.sampling)
     joints = experiment.joint_layout(dataset)
@@ -112,7 +162,7 @@ def _open_caches(dataset: ActionDataset, experiment: VPNExperiment) -> _Opened:
     def person_clips(size: int) -> PersonClipSource:
         return PersonClipSource(open_person_clips(clips), *shared, layout=joints, image_size=size)
 
-    larger = experiment.tested_size > experiment.backbone.image_size
+    larger = backbones.tested is not backbones.trained
     source = (
         ClipMapSource(ClipMapCache(maps), *shared, layout=joints) if on_maps else person_clips(experiment.backbone.image_size)
     )
@@ -120,42 +170,56 @@ def _open_caches(dataset: ActionDataset, experiment: VPNExperiment) -> _Opened:
     return _Opened(source, person_clips(experiment.tested_size) if larger else source, left_out)
 
 
+def _check_same_backbone(maps: Path, backbones: _Backbones) -> None:
+    """The exported network has to see what the maps show."""
+    found = load_index(maps).options.weights_checksum
+    if found != backbones.checksum:
+        raise WeightsError(
+            "the backbone's function gives other weights each time, so that no network fits the maps", file=maps,
+            found=found[:12], expected=backbones.checksum[:12],
+            fix="load its weights from a file, draw them from config.seed, or take the weights random",
+        )  # fmt: skip
+
+
 def _train(
-    dataset: ActionDataset, experiment: VPNExperiment, opened: _Opened, parts: Parts, strategy: tf.distribute.Strategy
-) -> tuple[keras.Model, VPNConfig, StageHistory]:
-    """Section 3.3. The model that was trained: with its backbone inside, or on maps."""
+    dataset: ActionDataset,
+    experiment: VPNExperiment,
+    opened: _Opened,
+    backbones: _Backbones,
+    parts: Parts,
+    strategy: tf.distribute.Strategy,
+) -> _Trained:
+    """Section 3.3."""
     keras.utils.set_random_seed(experiment.seed)
+    end_to_end = experiment.train == "end_to_end"
     with strategy.scope():
-        backbone = None
-        if experiment.train == "end_to_end":
-            backbone = build_backbone(experiment.backbone)
-            backbone.trainable = True
-        shape = opened.source.shapes["map"] if backbone is None else map_shape(backbone)
-        config = experiment.model(dataset, shape)
-        model = vpn(config, backbone)
+        backbones.trained.trainable = end_to_end
+        config = experiment.model(dataset, map_shape(backbones.trained))
+        model = vpn(config, backbones.trained if end_to_end else None)
         if experiment.initial is not None:
-            copy_vpn_weights(model, experiment.initial)
+            copy_vpn_weights(model, config, experiment.initial)
+    checksum = weights_checksum(model.get_layer(BACKBONE)) if end_to_end else backbones.checksum
     log.info("stage %s: %s, %s", experiment.stage.name, experiment.preset, experiment.train)
     history = run_stage(
         model, model, opened.source, parts["train"], parts["validation"], experiment.stage, experiment.workdir,
         strategy=strategy, resume=experiment.resume, objective=vpn_objective(config),
+        settings=_decisive(experiment, config, checksum),
     )  # fmt: skip
-    return model, config, history
+    return _Trained(model, config, history, checksum)
 
 
-def _tested_models(model: keras.Model, config: VPNConfig, experiment: VPNExperiment) -> tuple[keras.Model, keras.Model]:
+def _tested_models(
+    trained: _Trained, experiment: VPNExperiment, backbones: _Backbones
+) -> tuple[keras.Model, keras.Model]:  # fmt: skip
     """The model that is tested, and the whole network with its backbone for clips of the tested size."""
-    on_maps = experiment.train == "on_maps"
-    larger = experiment.tested_size > experiment.backbone.image_size
-    if not on_maps and not larger:
-        return model, model
-    weights = None if on_maps else model.get_layer(BACKBONE).get_weights()
-    backbone = build_backbone(replace(experiment.backbone, image_size=experiment.tested_size), weights=weights)
-    whole = with_backbone(config, model, backbone)
-    return (whole if larger else model), whole
+    larger = backbones.tested is not backbones.trained
+    if experiment.train == "end_to_end" and not larger:
+        return trained.model, trained.model
+    whole = with_backbone(trained.config, trained.model, backbones.tested)  # a backbone inside of the model goes with it
+    return (whole if larger else trained.model), whole
 
 
-def _description(dataset: ActionDataset, experiment: VPNExperiment, parts: Parts, whole: keras.Model) -> RunDescription:
+def _description(dataset: ActionDataset, experiment: VPNExperiment, parts: Parts, trained: _Trained) -> RunDescription:
     return RunDescription(
         dataset=dataset.name,
         protocol=experiment.protocol,
@@ -163,27 +227,38 @@ def _description(dataset: ActionDataset, experiment: VPNExperiment, parts: Parts
         preset=experiment.preset,
         seed=experiment.seed,
         clips={name: len(ids) for name, ids in parts.items()},
-        weights=_backbone_description(experiment, whole),
+        # As the training began: with `initial` not those that `backbone` names.
+        weights={**asdict(experiment.backbone), "weights_checksum": trained.checksum},
     )
 
 
-def _backbone_description(experiment: VPNExperiment, whole: keras.Model) -> dict[str, object]:
-    return {**asdict(experiment.backbone), "weights_checksum": weights_checksum(whole.get_layer(BACKBONE))}
-
-
-def _configuration(experiment: VPNExperiment, config: VPNConfig) -> dict[str, object]:
-    names = ("sampling", "crop")
+def _configuration(experiment: VPNExperiment, config: VPNConfig, devices: int) -> dict[str, object]:
     return {
-        "model": asdict(config),
-        **{name: asdict(getattr(experiment, name)) for name in names},
+        **_inputs_and_model(experiment, config),
         "stage": experiment.stage.as_json(),
-        "pixel_size": experiment.pixel_size,
-        "train": experiment.train,
         "test_image_size": experiment.tested_size,
         "holdout": experiment.holdout,
         "holdout_unit": experiment.holdout_unit,
         "initial": None if experiment.initial is None else str(experiment.initial),
+        "devices": devices,
     }
+
+
+def _inputs_and_model(experiment: VPNExperiment, config: VPNConfig) -> dict[str, object]:
+    return {
+        "model": asdict(config),
+        "sampling": asdict(experiment.sampling),
+        "crop": asdict(experiment.crop),
+        "pixel_size": experiment.pixel_size,
+        "train": experiment.train,
+    }
+
+
+def _decisive(experiment: VPNExperiment, config: VPNConfig, checksum: str) -> dict[str, object]:
+    """What a resumed training has to share beside what `run_stage` knows: else one preset's weights went by another's name."""
+    backbone = {**asdict(experiment.backbone), "weights": checksum}  # wherever the file lies now
+    settings = {**_inputs_and_model(experiment, config), "backbone": backbone, "experiment_seed": experiment.seed}
+    return flatten(json.loads(json.dumps(settings)))
 
 
 def _export(dataset: ActionDataset, experiment: VPNExperiment, whole: keras.Model) -> Path:
@@ -196,5 +271,5 @@ def _export(dataset: ActionDataset, experiment: VPNExperiment, whole: keras.Mode
         sampling=experiment.sampling,
         crop=asdict(experiment.crop),
         cleaning=dict(poses.options["cleaning"]),
-        backbone=_backbone_description(experiment, whole),
+        backbone={**asdict(experiment.backbone), "weights_checksum": weights_checksum(whole.get_layer(BACKBONE))},
     )

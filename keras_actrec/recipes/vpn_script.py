@@ -30,7 +30,8 @@ def vpn_arguments(name: str, doc: str, *, synthetic: bool, datasets: Sequence[st
     )
     if len(datasets) > 1:
         add("--dataset", choices=datasets, default=datasets[0], help="classes and protocols (default: %(default)s)")
-    add("--workdir", type=Path, default=Path(f"runs/{name}_vpn"), help="results (default: %(default)s)")
+    of_dataset = "runs/DATASET_vpn" if len(datasets) > 1 else f"runs/{name}_vpn"
+    add("--workdir", type=Path, help=f"results (default: {of_dataset})")
     add("--cache-dir", type=Path, help="caches, which runs of the same options can share (default: WORKDIR/cache)")
     add("--protocol", help="default: the paper's first")
     add("--preset", default="vpn_paper", help="variant: vpn_paper, vpn_official, table1_l1 … table4_gcn_with")
@@ -41,7 +42,7 @@ def vpn_arguments(name: str, doc: str, *, synthetic: bool, datasets: Sequence[st
 
     video = parser.add_argument_group("video").add_argument
     video("--backbone", help='"i3d", "resnext101_3d" or "package.module:function" (default: i3d)')
-    weights = "file of preprocessing/convert_i3d_checkpoint.py, or random for trials"
+    weights = "file of preprocessing/convert_i3d_checkpoint.py, own for a function that loads them, or random for trials"
     video("--backbone-weights", help=weights + (" (synthetic data: random)" if synthetic else ""))
     video("--frames", type=int, help="frames that the backbone sees (default: 64; published code: 16)")
     video("--stride", type=int, help="step between them (default: 2)")
@@ -70,7 +71,9 @@ def vpn_arguments(name: str, doc: str, *, synthetic: bool, datasets: Sequence[st
     train("--batch-size", type=int, help="clips per step over all devices")
     train("--holdout", type=float, help="share of the training clips held out for validation")
     train("--strategy", choices=("mirrored", "none"), default="mirrored", help="tf.distribute strategy (default: %(default)s)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.workdir = args.workdir or Path(f"runs/{getattr(args, 'dataset', name)}_vpn")  # data sets must not share caches
+    return args
 
 
 def experiment_from(name: str, args: argparse.Namespace) -> VPNExperiment:
@@ -145,7 +148,7 @@ def main(name: str, doc: str, *, synthetic: bool = False, datasets: Sequence[str
     """Runs the VPN script of a data set; returns the exit status.
 
     Args:
-        name: of the working directory, and of the data set unless `datasets` are given.
+        name: of the data set unless `datasets` are given, and of the working directory.
         doc: what --help says.
         synthetic: whether the script makes a synthetic data set where it is given no data root.
         datasets: data sets of `keras_actrec.datasets.catalogue` to choose from by --dataset.

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,6 +94,7 @@ def run_stage(
     strategy: tf.distribute.Strategy | None = None,
     resume: bool = False,
     objective: Objective | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> StageHistory:
     """Trains one stream of a model and leaves the weights of its best epoch in the model, or of its last: `config.keep`.
 
@@ -109,21 +110,24 @@ def run_stage(
         model: the whole model, whose weights are saved.
         stream: a model on layers of `model` with a single output, logits (B, classes); with an `objective` a dict of outputs,
             "logits" and those of its terms among them.
-        source: where batches come from; it is asked for the stream's inputs only.
+        source: where batches come from; it is asked for the stream's inputs only, and for the arrays that are targets of the
+            objective.
         train, validation: clip ids, see `hold_out`.
         config: optimizer, batches, epochs.
         workdir: folder for the results of the run.
         strategy: what the caller built the models under, as a check; None for no check.
         resume: go on with what an earlier call left, and skip a finished stage. Otherwise its files are deleted.
         objective: what the loss is; None for the cross-entropy alone.
+        settings: name → JSON value of what else decides the result and cannot be seen in the weights' shapes: a resumed stage
+            has to have the same.
 
     Returns:
         The epochs, those before a resume included.
 
     Raises:
         ConfigError: a resumed stage was started with other settings, clips or another objective; the batch does not divide
-            among the devices; the models were not built under `strategy`; the stream has not the outputs; the loss is no
-            number.
+            among the devices; the models were not built under `strategy`; the stream has not the outputs, or the source
+            not the arrays, of the objective; the loss is no number.
         WeightsError: what an earlier call left does not fit the model.
         DiskFullError: no space left.
         ActrecError: whatever the source raises.
@@ -133,6 +137,7 @@ def run_stage(
     run = {**config.as_json(), "training_clips": _digest(train), "validation_clips": _digest(validation)}
     if objective is not None:
         run["objective"] = objective.as_json()
+    run |= settings or {}
     if not resume:
         shutil.rmtree(files.folder, ignore_errors=True)
     elif files.finished.exists():
@@ -145,7 +150,8 @@ def run_stage(
             log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
         if callback.progress.epochs < config.epochs and not callback.finished:
             try:
-                _fit(stream, objective, source.select(tuple(stream.input)), train, validation, config, files, callback)
+                selected = source.select(_arrays(stream, objective, source))
+                _fit(stream, objective, selected, train, validation, config, files, callback)
             except tf.errors.OpError as error:  # the only file that TensorFlow itself writes here is TensorBoard's
                 if not says_disk_full(error):
                     raise
@@ -167,6 +173,17 @@ def _with_outputs(stream: keras.Model, objective: Objective | None) -> keras.Mod
     if not isinstance(stream.output, keras.KerasTensor):
         raise ConfigError(f"model {stream.name} has several outputs", expected="logits alone, or an objective over them")
     return stream
+
+
+def _arrays(stream: keras.Model, objective: Objective | None, source: BatchSource) -> tuple[str, ...]:
+    """What a batch has to hold: the stream's inputs, and the targets beside them."""
+    targets = () if objective is None else objective.arrays
+    missing = [name for name in targets if name not in source.inputs]
+    if missing:
+        raise ConfigError(
+            f"the source lacks arrays that are targets of the objective: {', '.join(missing)}", found=", ".join(source.inputs)
+        )
+    return tuple(dict.fromkeys((*stream.input, *targets)))
 
 
 def _compile(stream: keras.Model, objective: Objective | None, config: StageConfig, steps: int) -> None:
@@ -244,8 +261,9 @@ def _fit(
             batches = batches.map(lambda inputs, labels: (inputs, smoothed_targets(labels, classes, config.label_smoothing)))
             held_out = held_out.map(lambda inputs, labels, weights: (inputs, smoothed_targets(labels, classes, 0.0), weights))
         if objective is not None:
-            batches = batches.map(lambda inputs, labels: (inputs, objective.targets(labels)))
-            held_out = held_out.map(lambda inputs, labels, weights: (inputs, objective.targets(labels), weights))
+            split = _inputs_and_targets(stream, objective)
+            batches = batches.map(split)
+            held_out = held_out.map(lambda arrays, labels, weights: (*split(arrays, labels), weights))
         stream.fit(
             batches,
             initial_epoch=done,
@@ -256,6 +274,16 @@ def _fit(
             shuffle=False,  # the batches come shuffled
             verbose=1 if sys.stdout.isatty() else 2,
         )
+
+
+def _inputs_and_targets(stream: keras.Model, objective: Objective) -> Callable:
+    """Function (arrays of a batch, targets of the logits) → what the stream takes, and targets of all its terms."""
+    names = tuple(stream.input)
+
+    def split(arrays: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        return {name: arrays[name] for name in names}, objective.batch_targets(labels, arrays)
+
+    return split
 
 
 def smoothed_targets(labels: tf.Tensor, classes: int, smoothing: float) -> tf.Tensor:

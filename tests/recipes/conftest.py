@@ -1,4 +1,4 @@
-"""One run of the whole path, from files to the export, that the tests of the recipes share."""
+"""Runs of the whole path, from files to the export, that the tests of the recipes share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from keras_actrec.recipes.run import ExperimentResult
-from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
+from keras_actrec.recipes.two_stream import SyntheticNTU, TwoStreamExperiment, accuracy_by_kind, run_two_stream
+from keras_actrec.recipes.vpn import run_vpn_experiment
+from keras_actrec.recipes.vpn_experiment import VPNExperiment
+from tests.recipes import tiny_vpn
 from tests.recipes.tiny import tiny_experiment, write_roots
 
 
@@ -32,3 +35,39 @@ def tiny_run(tmp_path_factory) -> TinyRun:
     write_roots(place / "whole", place / "ntu")
     experiment = tiny_experiment(place / "run", place / "ntu")
     return TinyRun(experiment, run_two_stream(experiment), place / "ntu", place / "whole")
+
+
+@dataclass(frozen=True)
+class VPNRun:
+    """A VPN experiment, its data set and its result."""
+
+    dataset: SyntheticNTU
+    experiment: VPNExperiment
+    result: ExperimentResult
+
+    @property
+    def workdir(self) -> Path:
+        return self.experiment.workdir
+
+
+@pytest.fixture(scope="session")
+def vpn_data(tmp_path_factory) -> SyntheticNTU:
+    root = tmp_path_factory.mktemp("vpn_data") / "ntu"
+    tiny_vpn.write_root(root)
+    return SyntheticNTU(root)
+
+
+@pytest.fixture(scope="session")
+def vpn_end_to_end(vpn_data, tmp_path_factory) -> VPNRun:
+    """All 25 joints; the backbone trains."""
+    experiment = tiny_vpn.tiny_vpn(tmp_path_factory.mktemp("vpn_end_to_end") / "run")
+    return VPNRun(vpn_data, experiment, run_vpn_experiment(vpn_data, experiment, extra=accuracy_by_kind))
+
+
+@pytest.fixture(scope="session")
+def vpn_on_maps(vpn_data, tmp_path_factory) -> VPNRun:
+    """Bodies retargeted to 13 joints; a frozen backbone."""
+    place = tmp_path_factory.mktemp("vpn_on_maps")
+    changes = {"cache_dir": place / "cache", "layout": "lcrnet_13", "train": "on_maps"}
+    experiment = tiny_vpn.tiny_vpn(place / "run", **changes)
+    return VPNRun(vpn_data, experiment, run_vpn_experiment(vpn_data, experiment))
