@@ -75,6 +75,19 @@ def disk_error(unfinished: Path) -> OSError | None:
     return None
 
 
+def process_runs(pid: int) -> bool:
+    """Whether the process that began an unfinished file still runs here. Not this one: before, the number was another's."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _reserve(part: Path, size: int) -> None:
     """Asks the disk for `size` bytes and gives them back: unlike the free space this knows quotas and limits."""
     if size and hasattr(os, "posix_fallocate"):

@@ -2,9 +2,9 @@
 
     python preprocessing/extract_person_clips.py --data-root /data/ntu --poses /data/cache/poses --cache /data/cache/people
 
-Needs the pose cache (extract_poses.py) for the places of the people. Stop it whenever you like: the same command goes on with
-what is missing. No GPU is used: --workers as many as cores is best. Several machines share one cache in a common folder with
---share 0/4, --share 1/4, ...
+Needs the pose cache (extract_poses.py) for the places of the people; with --box whole the frames are kept whole, as Glimpse
+Clouds takes them (--size 256). Stop it whenever you like: the same command goes on with what is missing. No GPU is used:
+--workers as many as cores is best. Several machines share one cache in a common folder with --share 0/4, --share 1/4, ...
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def arguments() -> argparse.Namespace:
 
     config = parser.add_argument_group("what the cache holds (another choice needs another folder)").add_argument
     config("--size", type=int, default=224, help="side of an image in pixels (default: %(default)s)")
-    margin = "widening of the box on each side, as a share of its longer side (default: %(default)s)"
+    margin = "widening of the box on each side, as a share of its longer side; not of whole frames (default: %(default)s)"
     config("--margin", type=float, default=0.15, help=margin)
-    box = "one box for all frames of a clip, or one that follows the people (default: %(default)s)"
-    config("--box", default="clip", choices=("clip", "frame"), help=box)
+    box = "one for all frames, one that follows the people, or the whole frame, stretched (default: %(default)s)"
+    config("--box", default="clip", choices=("clip", "frame", "whole"), help=box)
     config("--quality", type=int, default=95, help="of the JPEGs, 1 to 100 (default: %(default)s)")
     storage = "HDF5 shards, or a folder of images per clip (default: %(default)s)"
     config("--storage", default="hdf5", choices=("hdf5", "jpeg"), help=storage)

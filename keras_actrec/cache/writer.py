@@ -21,6 +21,7 @@ from keras_actrec.cache.disk import SafeFile
 from keras_actrec.cache.schema import SCHEMA_VERSION, CacheIndex
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, DiskFullError, is_disk_full
+from keras_actrec.files import process_runs
 from keras_actrec.version import library_versions
 
 _FOREIGN_PART_AGE = 24 * 3600.0
@@ -49,7 +50,7 @@ def remove_stale_parts(directory: str | Path) -> list[Path]:
             continue
         try:
             if match["host"] == _host():
-                stale = not _is_alive(int(match["pid"]))
+                stale = not process_runs(int(match["pid"]))
             else:
                 stale = time.time() - part.stat().st_mtime > _FOREIGN_PART_AGE
             if stale:
@@ -61,18 +62,6 @@ def remove_stale_parts(directory: str | Path) -> list[Path]:
         except FileNotFoundError:  # finished or removed by another process meanwhile
             continue
     return removed
-
-
-def _is_alive(pid: int) -> bool:
-    if pid == os.getpid():  # the number was another process's before: this one has not begun
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sync_folder(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Source: "VPN: Learning Video-Pose Embedding for Activities of Daily Living" (Das, Sharma, Dai, Bremond, Thonnat), section 3.1:
 the visual backbone takes a stack of images cropped to the human. The paper does not say how they are cut: the options here are
-this project's.
+this project's. With `box="whole"` nothing is cut: the whole frame resized to a square, as "Glimpse Clouds: Human Activity
+Recognition from Unstructured Feature Points" (section 7) has its videos.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import VideoReader
-from keras_actrec.video.person_boxes import BOX_MODES, crop_box, person_boxes
+from keras_actrec.video.person_boxes import BOX_MODES, WHOLE, crop_box, person_boxes, whole_frame_boxes
+from keras_actrec.video.rescale import resize_frame
 
+BOXES = (*BOX_MODES, WHOLE)
 _STAGE = "person_clips"
 _EXTRA_FRAMES = 5
 
@@ -36,8 +39,9 @@ class PersonCropConfig:
 
     Attributes:
         size: side of the images in pixels.
-        margin: widening of the box on each side, as a share of its longer side (`person_boxes`).
-        box: "clip": one box for all frames; "frame": it follows the people.
+        margin: widening of the box on each side, as a share of its longer side (`person_boxes`); no part in "whole".
+        box: "clip": one box for all frames; "frame": it follows the people; "whole": the whole frame, resized to a square
+            without keeping proportions, which needs no joints in pixels.
         quality: of the JPEGs, 1 to 100 (OpenCV's scale).
 
     Raises:
@@ -54,8 +58,8 @@ class PersonCropConfig:
             raise ConfigError("the size of a person crop must be positive", found=self.size)
         if not 0 <= self.margin < np.inf:
             raise ConfigError("the margin of a person crop is a share, at least 0", found=self.margin)
-        if self.box not in BOX_MODES:
-            raise ConfigError("unknown kind of box", found=repr(self.box), expected=" or ".join(map(repr, BOX_MODES)))
+        if self.box not in BOXES:
+            raise ConfigError("unknown kind of box", found=repr(self.box), expected=" or ".join(map(repr, BOXES)))
         if not 1 <= self.quality <= 100:
             raise ConfigError("the quality of a JPEG is 1 to 100", found=self.quality)
 
@@ -77,7 +81,7 @@ def person_clip_options(
         crop, storage, pixel_size: as for `extract_person_clips`.
     """
     options = {**asdict(crop), "storage": storage, "pixel_size": pixel_size, "cleaning": poses.options["cleaning"]}
-    options["margin"] = float(crop.margin)
+    options["margin"] = 0.0 if crop.box == WHOLE else float(crop.margin)
     if "source_layout" in poses.options:
         options["source_layout"] = poses.options["source_layout"]
     return CacheOptions(PERSON_CLIPS, poses.dataset, poses.layout, options)
@@ -114,7 +118,7 @@ def extract_person_clips(
 
     Returns:
         The report. A clip whose video is absent, does not decode or is shorter than its skeleton is left out, and one without a
-        joint in the video.
+        joint in the video unless its frames stay whole.
 
     Raises:
         CacheError: the pose cache is absent, incomplete or of another data set; the folder holds images that are not of this
@@ -162,7 +166,7 @@ def clip_person_images(
 
     Args:
         video: the file.
-        sequence: cleaned, with pixels (T, P, J, 2).
+        sequence: cleaned, with pixels (T, P, J, 2); they may be None where frames stay whole.
         crop, pixel_size: as for `extract_person_clips`.
 
     Returns:
@@ -172,13 +176,18 @@ def clip_person_images(
         VideoError: the video is absent, does not decode or is shorter than the skeleton; or no joint lies in it.
         ConfigError: the sequence has no pixels.
     """
-    if sequence.pixels is None:
+    pixels = sequence.pixels
+    if pixels is None and crop.box == WHOLE:
+        pixels = np.full((*sequence.joints.shape[:3], 2), np.nan)
+    if pixels is None:
         raise ConfigError(
-            "person crops need the joints in pixels of the video", file=video, fix="use a skeleton file that has them"
+            "person crops need the joints in pixels of the video",
+            file=video,
+            fix="use a skeleton file that has them, or take whole frames (box whole)",
         )
     _check_pixel_size(pixel_size)
     images = np.empty((sequence.length, crop.size, crop.size, 3), np.uint8)
-    with _PersonVideo(Path(video), sequence.pixels, crop, pixel_size) as people:
+    with _PersonVideo(Path(video), pixels, crop, pixel_size) as people:
         for image, jpeg in zip(images, people.jpegs(), strict=True):
             image[:] = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return images, people.boxes
@@ -207,7 +216,10 @@ class _PersonVideo:
             pixels = np.asarray(pixels, np.float64)
             if pixel_size is not None:
                 pixels = pixels * (size[0] / pixel_size[0], size[1] / pixel_size[1])
-            self.boxes = person_boxes(pixels, size, margin=crop.margin, mode=crop.box, file=path)
+            if crop.box == WHOLE:
+                self.boxes = whole_frame_boxes(len(pixels), size)
+            else:
+                self.boxes = person_boxes(pixels, size, margin=crop.margin, mode=crop.box, file=path)
             self._outside = _share_outside(pixels, size)
         except BaseException:
             self._video.close()
@@ -224,10 +236,14 @@ class _PersonVideo:
         setting = [cv2.IMWRITE_JPEG_QUALITY, self._crop.quality]
         frames = self._video.frames(np.ones(len(self.boxes), bool))
         for frame, box in zip(frames, self.boxes, strict=True):
-            done, jpeg = cv2.imencode(".jpg", crop_box(frame, box, self._crop.size), setting)
+            done, jpeg = cv2.imencode(".jpg", self._cut(frame, box), setting)
             if not done:
                 raise VideoError("OpenCV did not encode the crop", file=self._video.path, found=f"box {tuple(box)}")
             yield jpeg.tobytes()
+
+    def _cut(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        size = self._crop.size
+        return resize_frame(frame, size, size) if self._crop.box == WHOLE else crop_box(frame, box, size)
 
     def notes(self, clip_id: str) -> list[str]:
         """What is worth a look although the clip can be used."""
@@ -245,7 +261,7 @@ class _PersonVideo:
 
 def _share_outside(pixels: np.ndarray, size: tuple[int, int]) -> float:
     known = pixels[np.isfinite(pixels).all(axis=3)]
-    return float(((known < 0) | (known >= size)).any(axis=1).mean())
+    return float(((known < 0) | (known >= size)).any(axis=1).mean()) if len(known) else 0.0
 
 
 @dataclass(frozen=True)

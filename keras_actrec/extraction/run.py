@@ -88,7 +88,7 @@ def run_extraction(
         CacheError: a shard to be written also holds clips that are not in `clip_ids`; or a worker died.
         DiskFullError: no space left.
     """
-    _check_run(workers, share)
+    check_run(workers, share)
     remove_stale_parts(directory)
     asked = set(clip_ids)
     missing = set(index.missing(directory))
@@ -114,7 +114,8 @@ def run_extraction(
     return ExtractionReport(Path(directory), done, there - done, left_out, crops, seconds, notes)
 
 
-def _check_run(workers: int, share: tuple[int, int]) -> None:
+def check_run(workers: int, share: tuple[int, int]) -> None:
+    """Raises ConfigError where the number of processes or the share makes no sense."""
     if workers < 1:
         raise ConfigError("at least one worker is needed", found=workers)
     if not 0 <= share[0] < share[1]:

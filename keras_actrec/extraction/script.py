@@ -9,12 +9,19 @@ from keras_actrec.cache.schema import CLIPS_PER_SHARD
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds how to run: workers, progress, share, shards. None of them changes what the cache holds."""
-    add = parser.add_argument_group("how to run").add_argument
-    add("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    add("--share", type=_share, default=(0, 1), metavar="I/N", help="write every N-th shard from the I-th on, I from 0")
+    add = add_worker_arguments(parser, shares="shard").add_argument
     add("--clips-per-shard", type=int, default=CLIPS_PER_SHARD, help="of a new cache (default: %(default)s)")
     add("--retry-left-out", action="store_true", help="write shards anew in which clips were left out")
+
+
+def add_worker_arguments(parser: argparse.ArgumentParser, *, shares: str) -> argparse._ArgumentGroup:
+    """Adds workers, share and progress to a parser, in a group that is returned. `shares`: what is shared among machines."""
+    group = parser.add_argument_group("how to run")
+    add = group.add_argument
+    add("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    add("--share", type=_share, default=(0, 1), metavar="I/N", help=f"write every N-th {shares} from the I-th on, I from 0")
     add("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
+    return group
 
 
 def run_options(args: argparse.Namespace) -> dict[str, object]:

@@ -14,6 +14,8 @@ import numpy as np
 from keras_actrec.errors import ConfigError, VideoError
 
 BOX_MODES = ("clip", "frame")
+WHOLE = "whole"
+"""The third way: no box, the whole frame."""
 
 _FAR = 0.5
 """A joint further out of the frame than this share of its width or height is a wrong one: it would make the box useless."""
@@ -76,6 +78,11 @@ def person_boxes(
     side = np.maximum(np.ceil((high - low).max(axis=1) * (1 + 2 * margin) - 1e-6), 1.0)[:, None]
     corner = np.floor((low + high - side) / 2 + 0.5)
     return np.concatenate([corner, corner + side], axis=1).astype(np.float32)
+
+
+def whole_frame_boxes(frames: int, frame_size: tuple[int, int]) -> np.ndarray:
+    """The boxes of images that are cut nowhere: float32 (frames, 4), each (0, 0, width, height) of the video."""
+    return np.tile(np.array([0, 0, *frame_size], np.float32), (frames, 1))
 
 
 def crop_box(frame: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:

@@ -263,7 +263,7 @@ def test_a_pose_cache_that_does_not_fit(place, tmp_path):
         ({"size": 0}, "size of a person crop must be positive"),
         ({"margin": -0.1}, "margin of a person crop is a share"),
         ({"margin": float("nan")}, "margin of a person crop is a share"),
-        ({"box": "body"}, "found 'body', expected 'clip' or 'frame'"),
+        ({"box": "body"}, "found 'body', expected 'clip' or 'frame' or 'whole'"),
         ({"quality": 0}, "quality of a JPEG is 1 to 100"),
         ({"quality": 101}, "quality of a JPEG is 1 to 100"),
     ],
@@ -286,6 +286,33 @@ def test_settings_that_make_no_sense(place, tmp_path, options, words):
         extract(place, tmp_path / "clips", **options)
 
 
+WHOLE = PersonCropConfig(size=40, margin=0.1, box="whole")
+
+
+def test_whole_frames_need_no_joints(place, tmp_path):
+    report = extract(place, tmp_path / "clips", "hdf5", crop=WHOLE)
+    assert (report.done, {entry.clip_id for entry in report.left_out}) == (4, {clip_name(SHORT), clip_name(JUNK)})
+    assert verify_cache(tmp_path / "clips").ok
+    arrays = every_array(tmp_path / "clips")
+    videos = {record.clip_id: record.video for record in NTURGBD(place / "ntu").records}
+    for clip, (images, boxes) in arrays.items():
+        assert (boxes == [0, 0, WIDTH, HEIGHT]).all()
+        with VideoReader(videos[clip]) as video:
+            for image, frame in zip(images, video.frames(), strict=True):
+                # 160x120 to 40x40: means of 4x3 pixels.
+                means = frame.reshape(40, 3, 40, 4, 3).mean(axis=(1, 3)).round()
+                jpeg = cv2.imencode(".jpg", means, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+                expected = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+                assert np.abs(image - expected).mean() < 0.5  # halves may be rounded the other way
+    assert clip_name(BLIND) in arrays
+
+
+def test_the_margin_has_no_part_in_whole_frames(place):
+    with PoseCache(place / "poses") as poses:
+        options = [person_clip_options(poses.options, replace(WHOLE, margin=margin)) for margin in (0.1, 0.3)]
+        assert options[0] == options[1] != person_clip_options(poses.options, replace(WHOLE, box="clip"))
+
+
 # One clip without a cache -----------------------------------------------------------------------------------------------------
 
 
@@ -298,8 +325,10 @@ def test_one_clip_without_a_cache(whole, place):
     np.testing.assert_array_equal(boxes, expected_boxes)
     with pytest.raises(VideoError, match="does not open"):
         clip_person_images(place / "ntu" / f"{clip_name(JUNK)}_rgb.avi", sequence)
-    with pytest.raises(ConfigError, match="need the joints in pixels"):
+    with pytest.raises(ConfigError, match=r"need the joints in pixels .*box whole"):
         clip_person_images(data.records[0].video, replace(sequence, pixels=None))
+    whole, boxes = clip_person_images(data.records[0].video, replace(sequence, pixels=None), WHOLE)
+    assert whole.shape == (13, 40, 40, 3) and boxes.tolist() == [[0, 0, WIDTH, HEIGHT]] * 13
 
 
 def painted(tmp_path, length=6):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_actrec.errors import ConfigError, VideoError
-from keras_actrec.video.person_boxes import crop_box, person_boxes
+from keras_actrec.video.person_boxes import crop_box, person_boxes, whole_frame_boxes
 
 FRAME = (200, 100)
 NAN = (np.nan, np.nan)
@@ -141,3 +141,8 @@ def test_enlarging_is_bilinear(frame):
 def test_crops_that_make_no_sense(frame, box, size):
     with pytest.raises(ConfigError, match="square box, resized to a positive size"):
         crop_box(frame, box, size)
+
+
+def test_whole_frames():
+    boxes = whole_frame_boxes(2, FRAME)
+    assert boxes.dtype == np.float32 and boxes.tolist() == [[0, 0, 200, 100]] * 2
