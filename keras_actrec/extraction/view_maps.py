@@ -1,0 +1,182 @@
+"""Views of clips through a frozen video network, into shards: what the caches of clip maps and of glimpse maps share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar
+
+import keras
+import numpy as np
+
+from keras_actrec.cache.clip_views import ViewShardWriter
+from keras_actrec.cache.person_clips import PersonClips, open_person_clips
+from keras_actrec.cache.schema import CacheIndex
+from keras_actrec.datasets.record import LeftOut
+from keras_actrec.errors import ActrecError, WeightsError
+from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads
+
+BATCH_SIZE = 2
+_MOST_CLIPS_AHEAD = 4
+
+Arrays = tuple[np.ndarray, ...]
+Network = Callable[[np.ndarray], tuple[object, ...]]
+"""uint8 (batch size, F, S, S, 3) → tensors (batch size, …)."""
+Loader = Callable[[str], Arrays]
+"""Clip id → the images of its views, uint8 (views, F, S, S, 3), and further arrays of the clip (views, …) for its shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewJob:
+    """Writes shards of a cache of what a network makes of views (a `ShardJob`); subclasses say which network and views.
+
+    Attributes:
+        directory, index: the cache and its plan.
+        clips_directory: the person clips.
+        batch_size: views per forward pass.
+        model: the network itself where the process that built it does the work.
+        weights: its weights where others do, so that all have the same and none has to read or draw them.
+    """
+
+    directory: Path
+    index: CacheIndex
+    clips_directory: Path
+    batch_size: int
+    model: keras.Model | None = None
+    weights: Arrays | None = None
+
+    stage: ClassVar[str]
+    """Of clips left out."""
+
+    def build(self, weights: Arrays | None) -> keras.Model:
+        """The network, frozen, with these weights."""
+        raise NotImplementedError
+
+    def network(self, model: keras.Model) -> Network:
+        """The network as a function of batches of `batch_size` views."""
+        raise NotImplementedError
+
+    def loader(self, clips: PersonClips) -> Loader:
+        """How a clip is read; an ActrecError leaves the clip out."""
+        raise NotImplementedError
+
+    def writer(self, shard: int, model: keras.Model) -> ViewShardWriter:
+        """The writer of a shard; its `add` takes clip, arrays of the network, further ones, the clip's length."""
+        raise NotImplementedError
+
+    def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
+        if threads is not None:
+            limit_threads(threads)
+        model = self.model or self.build(self.weights)
+        network, clips = self.network(model), open_person_clips(self.clips_directory)
+        load = self.loader(clips)
+        readers = max(1, (threads or available_cores()) // 2)
+
+        def write(shard: int, tick: Tick) -> ShardResult:
+            ids = self.index.shards[shard]
+            left_out: list[LeftOut] = []
+            loaded = zip(ids, _ahead(load, ids, threads=readers), strict=True)
+            with self.writer(shard, model) as writer:
+                for clip_id, result in run_network(loaded, network, self.batch_size):
+                    if isinstance(result, ActrecError):
+                        left_out.append(LeftOut(clip_id, self.stage, str(result), result.file or ""))
+                        writer.leave_out(left_out[-1])
+                    else:
+                        writer.add(clip_id, *result, clips.lengths[clip_id])
+                    tick(1)
+                writer.finish()
+            return ShardResult(shard, len(ids) - len(left_out), tuple(left_out))
+
+        return write
+
+
+def _ahead(load: Loader, ids: Sequence[str], *, threads: int) -> Iterator[Arrays | ActrecError]:
+    """`load(id)` of each id, or its error, in order; threads work ahead of the caller by a few ids, whatever the cores."""
+
+    def tried(clip_id: str) -> Arrays | ActrecError:
+        try:
+            return load(clip_id)
+        except ActrecError as error:
+            return error
+
+    threads = min(threads, _MOST_CLIPS_AHEAD)
+    pool = ThreadPoolExecutor(threads, "clips")
+    try:
+        waiting = iter(ids)
+        jobs = deque(pool.submit(tried, clip_id) for clip_id in islice(waiting, threads))
+        while jobs:
+            result = jobs.popleft().result()
+            jobs.extend(pool.submit(tried, clip_id) for clip_id in islice(waiting, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass
+class _Begun:
+    """A clip that is in the network: its number of views, and its further arrays; or why it has none."""
+
+    clip_id: str
+    views: int = 0
+    further: Arrays = ()
+    error: ActrecError | None = None
+
+
+def run_network(
+    clips: Iterable[tuple[str, Arrays | ActrecError]], network: Network, batch_size: int
+) -> Iterator[tuple[str, Arrays | ActrecError]]:
+    """(clip, what its loader gave or an error) → (clip, arrays (views, …) of the network and further ones, or the error).
+
+    The order stays. Batches run across clips. What a batch holds depends on the list of clips alone.
+    """
+    begun: deque[_Begun] = deque()  # clips whose views are not all there
+
+    def rows() -> Iterator[np.ndarray]:
+        for clip_id, loaded in clips:
+            if isinstance(loaded, ActrecError):
+                begun.append(_Begun(clip_id, error=loaded))
+            else:
+                images, *further = loaded
+                begun.append(_Begun(clip_id, len(images), tuple(further)))
+                yield from images
+
+    views: list[Arrays] = []
+    for one in _views(rows(), network, batch_size):
+        while begun[0].error is not None:
+            failed = begun.popleft()
+            yield failed.clip_id, failed.error
+        views.append(one)
+        if len(views) == begun[0].views:
+            whole = begun.popleft()
+            yield whole.clip_id, (*map(np.stack, zip(*views, strict=True)), *whole.further)
+            views = []
+    yield from ((failed.clip_id, failed.error) for failed in begun)
+
+
+def _views(rows: Iterator[np.ndarray], network: Network, batch_size: int) -> Iterator[Arrays]:
+    """Images uint8 (F, S, S, 3) → arrays of one view, in batches of one size: the last one is padded.
+
+    A batch is handed on while the next one runs: on a GPU the call returns before the result is there.
+    """
+    previous: tuple[tuple[object, ...], int] | None = None
+    while batch := list(islice(rows, batch_size)):
+        running = network(np.stack(batch + batch[-1:] * (batch_size - len(batch)))), len(batch)
+        if previous is not None:
+            yield from _finite(*previous)
+        previous = running
+    if previous is not None:
+        yield from _finite(*previous)
+
+
+def _finite(results: tuple[object, ...], count: int) -> Iterator[Arrays]:
+    arrays = [np.asarray(result)[:count] for result in results]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise WeightsError(
+            "the network gives values that are not finite or exceed float16",
+            fix="check the weights file, or use --dtype float32",
+        )
+    return zip(*arrays, strict=True)
