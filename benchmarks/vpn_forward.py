@@ -59,7 +59,7 @@ def own_jobs(batch: int) -> dict[str, Callable[[], float]]:
         optimizer=keras.optimizers.SGD(0.01, momentum=0.9),
         loss={"logits": cross_entropy, **objective.losses}, loss_weights=dict(objective.weights),
     )  # fmt: skip
-    targets = objective.targets(tf.range(batch))
+    targets = objective.batch_targets(tf.range(batch), {})
 
     def timed(job: Callable[[], object]) -> Callable[[], float]:
         def run() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
 import keras
@@ -17,20 +17,24 @@ LOGITS = "logits"
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """weights["logits"] · cross-entropy + Σ weights[name] · losses[name](0, output `name`), e.g. VPN, equation 5.
+    """weights["logits"] · cross-entropy + Σ weights[name] · losses[name](target, output `name`), e.g. VPN, equation 5.
 
     Attributes:
         weights: "logits" and each name in `losses` → weight of the term, at least 0.
-        losses: name of an output → its loss, one value per row (B,) whose weighted mean is taken, see `losses.py`. The target
-            it is given is float32 (B,), all 0.
+        losses: name of an output → its loss, one value per row (B,) whose weighted mean is taken, see `losses.py`. It has to be
+            finite for every row: padding rows have weight 0, which takes no NaN out of a mean.
+        targets: name in `losses` → name of the array that the source gives beside the inputs of the stream and that is the
+            loss's target, e.g. Glimpse Clouds: {"pose": "joints"}. An array may be the target of several outputs, and an input
+            too. Its shape need not be that of the output. The target of outputs without an entry is float32 (B,), all 0.
 
     Raises:
         ConfigError: other names in `weights` than "logits" and those of `losses`, a weight that is negative or no number, a
-            loss that is no Keras loss or does not take the mean over the rows.
+            loss that is no Keras loss or does not take the mean over the rows, a target of an output that has no loss.
     """
 
     weights: Mapping[str, float]
     losses: Mapping[str, keras.losses.Loss]
+    targets: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if LOGITS in self.losses:
@@ -51,6 +55,16 @@ class Objective:
                     f"the loss of {name} does not take the mean over rows", found=repr(loss.reduction),
                     expected='"sum_over_batch_size"',
                 )  # fmt: skip
+        for name in self.targets:
+            if name not in self.losses:
+                raise ConfigError(
+                    "the objective has a target for an output without a loss", found=name, expected=", ".join(self.losses)
+                )
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that are targets, each once."""
+        return tuple(dict.fromkeys(self.targets.values()))
 
     def select(self, stream: keras.Model) -> keras.Model:
         """The stream limited to the outputs of the terms, on the same layers.
@@ -68,20 +82,32 @@ class Objective:
             )  # fmt: skip
         return keras.Model(stream.input, {name: outputs[name] for name in names}, name=stream.name)
 
-    def targets(self, labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Targets of the logits, (B,) or (B, classes) → targets of all terms; zeros (B,) for all others."""
-        return {LOGITS: labels, **{name: tf.zeros(tf.shape(labels)[:1]) for name in self.losses}}
+    def batch_targets(self, labels: tf.Tensor, arrays: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The targets of all terms.
+
+        Args:
+            labels: targets of the logits, (B,) or (B, classes).
+            arrays: name → array of the batch; those in `arrays` among them.
+
+        Returns:
+            Output → its target: the labels, the array that `targets` names, or zeros (B,).
+        """
+        zeros = tf.zeros(tf.shape(labels)[:1])
+        named = {name: arrays[self.targets[name]] if name in self.targets else zeros for name in self.losses}
+        return {LOGITS: labels, **named}
 
     def history_names(self) -> dict[str, str]:
         """Name of a number of Keras's → its name in a stage's history, which is the same for every stage."""
         return {f"{part}{LOGITS}_accuracy": f"{part}accuracy" for part in ("", "val_")}
 
     def as_json(self) -> dict[str, object]:
-        """Output → weight, and class and settings of its loss: what a checkpoint knows the objective by."""
+        """Output → weight, class and settings of its loss, and its target: what a checkpoint knows the objective by."""
         terms: dict[str, object] = {LOGITS: {"weight": float(self.weights[LOGITS])}}
         for name, loss in self.losses.items():
             # Keras numbers the names of losses within a process.
             settings = {key: value for key, value in loss.get_config().items() if key != "name"}
             kind = keras.saving.get_registered_name(type(loss))
             terms[name] = {"weight": float(self.weights[name]), "loss": kind, "settings": json.loads(json.dumps(settings))}
+            if name in self.targets:
+                terms[name] |= {"target": self.targets[name]}
         return terms

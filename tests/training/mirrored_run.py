@@ -19,7 +19,15 @@ def main(strategy_name: str) -> dict:
     from keras_actrec.training.config import StageConfig
     from keras_actrec.training.evaluation import evaluate
     from keras_actrec.training.stages import run_stage
-    from tests.training.tiny import MemorySource, tiny_attention_model, tiny_model, tiny_objective
+    from tests.training.tiny import (
+        JointSource,
+        MemorySource,
+        tiny_attention_model,
+        tiny_glimpse_model,
+        tiny_glimpse_objective,
+        tiny_model,
+        tiny_objective,
+    )
 
     # 8 clips in batches of 8: an epoch is a step, and its loss is that step's.
     source, config = MemorySource(), StageConfig("rgb", learning_rate=1e-2, batch_size=8, epochs=4)
@@ -40,6 +48,14 @@ def main(strategy_name: str) -> dict:
         )  # fmt: skip
         return model, history
 
+    def target_stage(workdir, config):
+        with strategy.scope():
+            model = tiny_glimpse_model(dropout=0.0)
+        return run_stage(
+            model, model, JointSource(), train, held_out, config, workdir,
+            strategy=strategy, objective=tiny_glimpse_objective(),
+        )  # fmt: skip
+
     def difference(one, other):
         pairs = zip(arrays_of(one.weights), arrays_of(other.weights), strict=True)
         return max(float(abs(a - b).max()) for a, b in pairs)
@@ -54,6 +70,7 @@ def main(strategy_name: str) -> dict:
             "accuracy": evaluation.accuracy,
             "scores": {stream: scores.tolist() for stream, scores in evaluation.scores.items()},
             "objective_epochs": objective_stage(f"{folder}/objective", config=steps)[1].epochs,
+            "target_epochs": target_stage(f"{folder}/targets", steps).epochs,
         }
         if strategy_name == "mirrored":
             short = replace(config, epochs=3, schedule="cosine", warmup_epochs=1, label_smoothing=0.1)

@@ -18,11 +18,20 @@ import tensorflow as tf
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.training.checkpoints import arrays_of, load_weights, read_checkpoint
 from keras_actrec.training.config import StageConfig
+from keras_actrec.training.glimpse_losses import GlimpseRegulariser, PoseAssignmentLoss
 from keras_actrec.training.losses import BatchSumToOne, MeanValue, SquaredSum, SquaredValue
 from keras_actrec.training.objective import Objective
 from keras_actrec.training.stages import run_stage
 from tests.training.test_stages import HELD_OUT, TRAIN, Untouched, assert_same_end, without_seconds
-from tests.training.tiny import MemorySource, tiny_attention_model, tiny_model, tiny_objective
+from tests.training.tiny import (
+    JointSource,
+    MemorySource,
+    tiny_attention_model,
+    tiny_glimpse_model,
+    tiny_glimpse_objective,
+    tiny_model,
+    tiny_objective,
+)
 
 CONFIG = StageConfig(
     "vpn", learning_rate=0.05, batch_size=8, epochs=4, seed=5, optimizer="sgd", schedule="step", step_epochs=2,
@@ -256,3 +265,120 @@ def test_a_model_with_several_outputs_needs_an_objective(tmp_path):
     model = tiny_attention_model()
     with pytest.raises(ConfigError, match=r"has several outputs .*an objective over them"):
         run_stage(model, model, MemorySource(), TRAIN, HELD_OUT, CONFIG, tmp_path)
+
+
+GLIMPSES = replace(CONFIG, name="glimpses")
+
+
+def train_on_joints(workdir, *, config=GLIMPSES, source=None, objective=None, dropout=0.5, resume=False, train=TRAIN):
+    """Trains a fresh model whose joints are targets alone; model, history."""
+    model = tiny_glimpse_model(dropout=dropout)
+    history = run_stage(
+        model, model, source or JointSource(), train, HELD_OUT, config, workdir,
+        resume=resume, objective=objective or tiny_glimpse_objective(),
+    )  # fmt: skip
+    return model, history
+
+
+@pytest.mark.parametrize(("smoothing", "jit_compile"), [(0.0, False), (0.3, True)])
+def test_arrays_of_the_batch_are_targets(tmp_path, smoothing, jit_compile):
+    # As above: one step from the initial weights; the validation is padded, and its rows have missing people.
+    config = replace(GLIMPSES, learning_rate=1e-9, epochs=1, label_smoothing=smoothing, jit_compile=jit_compile)
+    asked, seen = [], {}
+
+    class Watched(JointSource):
+        def select(self, inputs):
+            asked.append(sorted(inputs))
+            return super().select(inputs)
+
+        def training_batch(self, clip_ids, uniforms):
+            seen["batch"] = super().training_batch(clip_ids, uniforms)
+            return seen["batch"]
+
+    model, history = train_on_joints(tmp_path, config=config, source=Watched(), dropout=0.0, train=TRAIN[:8])
+    assert asked == [["hands", "joints", "pose"]]
+    row = history.epochs[0]
+    for part, (arrays, labels), epsilon in (("", seen["batch"], smoothing), ("val_", JointSource().test_batch(HELD_OUT), 0.0)):
+        assert np.isnan(arrays["joints"]).any()
+        outputs = model({name: arrays[name] for name in ("pose", "hands")}, training=False)
+        outputs = {name: keras.ops.convert_to_numpy(output) for name, output in outputs.items()}
+        targets = np.eye(3)[labels] * (1 - epsilon) + epsilon / 3
+        logits = outputs["logits"].astype(np.float64)
+        terms = {
+            "logits": (targets * (np.log(np.exp(logits).sum(axis=1, keepdims=True)) - logits)).sum(axis=1).mean(),
+            "pose": np.mean(PoseAssignmentLoss().call(arrays["joints"], outputs["pose"])),
+            "glimpses": np.mean(GlimpseRegulariser().call(arrays["joints"], outputs["glimpses"])),
+        }
+        for name, value in terms.items():
+            assert row[f"{part}{name}_loss"] == pytest.approx(value, rel=1e-5), (part, name)
+        total = terms["logits"] + 0.1 * terms["pose"] + 0.5 * terms["glimpses"]
+        assert row[f"{part}loss"] == pytest.approx(total, rel=1e-5)
+        assert row[f"{part}accuracy"] == pytest.approx((logits.argmax(axis=1) == labels).mean(), abs=1e-6)
+
+
+def test_targets_are_learned_with_missing_people(tmp_path):
+    objective = Objective({"logits": 1.0, "pose": 1.0}, {"pose": PoseAssignmentLoss()}, {"pose": "joints"})
+    config = replace(GLIMPSES, epochs=8, learning_rate=0.1, label_smoothing=0.0)
+    model, history = train_on_joints(tmp_path, config=config, objective=objective, dropout=0.0)
+    losses = [row["val_pose_loss"] for row in history.epochs]
+    assert np.isfinite(losses).all() and losses[-1] < 0.7 * losses[0]
+    assert all(np.isfinite(weight).all() for weight in arrays_of(model.weights))
+
+
+class Copied(keras.losses.Loss):
+    """Σ |target - output|."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.sum(keras.ops.abs(y_true - y_pred), axis=(1, 2))
+
+
+@pytest.mark.parametrize(("factor", "share"), [(1.0, 0.0), (0.0, 1.0)])
+def test_an_array_can_be_input_and_target(tmp_path, factor, share):
+    pose = keras.Input((4, 6), name="pose")
+    copied = keras.layers.Rescaling(factor)(pose)
+    model = keras.Model({"pose": pose}, {"logits": keras.layers.Dense(3)(keras.layers.Flatten()(pose)), "copy": copied})
+    objective = Objective({"logits": 1.0, "copy": 1.0}, {"copy": Copied()}, {"copy": "pose"})
+    config = replace(CONFIG, epochs=1)
+    row = run_stage(model, model, MemorySource(), TRAIN, HELD_OUT, config, tmp_path, objective=objective).epochs[0]
+    poses = MemorySource().test_batch(HELD_OUT)[0]["pose"]
+    assert row["val_copy_loss"] == pytest.approx(share * np.abs(poses).sum(axis=(1, 2)).mean(), rel=1e-5)
+
+
+def test_outputs_without_an_entry_keep_zeros(tmp_path):
+    joints, losses = tiny_glimpse_objective(), {"glimpses": SquaredSum()}
+    objective = Objective(joints.weights, {**joints.losses, **losses}, {"pose": "joints"})
+    targets = objective.batch_targets(tf.constant([2, 0]), {"pose": tf.ones((2, 5)), "joints": tf.fill((2, 7), 3.0)})
+    assert set(targets) == {"logits", "pose", "glimpses"}
+    np.testing.assert_array_equal(targets["pose"], np.full((2, 7), 3))
+    np.testing.assert_array_equal(targets["glimpses"], np.zeros(2))
+    np.testing.assert_array_equal(targets["logits"], [2, 0])
+    _, history = train_on_joints(tmp_path, config=replace(GLIMPSES, epochs=1), objective=objective)
+    assert np.isfinite(history.epochs[0]["val_pose_loss"])
+
+
+def test_a_run_with_targets_resumes(tmp_path):
+    whole, history = train_on_joints(tmp_path / "a")
+    with pytest.raises(CacheError):
+        train_on_joints(tmp_path / "b", source=JointSource(fail_at=(5, 2, 1), failure=CacheError("no")))
+    other = Objective(tiny_glimpse_objective().weights, tiny_glimpse_objective().losses, {"pose": "joints"})
+    with pytest.raises(ConfigError, match=r"other settings: objective .*without --resume"):
+        train_on_joints(tmp_path / "b", objective=other, resume=True)
+    resumed, resumed_history = train_on_joints(tmp_path / "b", resume=True)
+    assert_same_end((arrays_of(resumed.weights), resumed_history), (arrays_of(whole.weights), history))
+
+
+def test_the_targets_are_part_of_what_an_objective_is_known_by():
+    terms = tiny_glimpse_objective().as_json()
+    assert (terms["pose"]["target"], terms["glimpses"]["target"]) == ("joints", "joints") and "target" not in terms["logits"]
+    assert not any("target" in term for term in tiny_objective().as_json().values())
+
+
+def test_a_target_of_an_output_without_a_loss_is_refused():
+    with pytest.raises(ConfigError, match=r"target for an output without a loss \(found logits, expected pose, glimpses\)"):
+        tiny_glimpse_objective(logits="joints")
+
+
+def test_a_source_without_the_arrays_is_refused(tmp_path):
+    words = r"the source lacks arrays that are targets of the objective: joints \(found pose, hands\)"
+    with pytest.raises(ConfigError, match=words):
+        train_on_joints(tmp_path, source=MemorySource())

@@ -54,6 +54,14 @@ def test_same_loss_and_terms_at_every_step_of_an_objective(one_device, two_devic
         np.testing.assert_allclose(two, one, rtol=1e-5, err_msg=name)
 
 
+def test_same_terms_where_joints_are_targets(one_device, two_devices):
+    # Each device has its share of the joints; half of the rows lack people.
+    for name in ("loss", "pose_loss", "glimpses_loss", "val_loss", "val_pose_loss", "val_glimpses_loss"):
+        one, two = ([row[name] for row in result["target_epochs"]] for result in (one_device, two_devices))
+        np.testing.assert_allclose(two, one, rtol=1e-5, err_msg=name)
+        assert len(set(one)) == 4
+
+
 def test_same_scores(one_device, two_devices):
     assert two_devices["accuracy"] == one_device["accuracy"]
     for stream, scores in one_device["scores"].items():

@@ -9,10 +9,12 @@ import keras
 import numpy as np
 
 from keras_actrec.pipelines.tf_data import epoch_rows
+from keras_actrec.training.glimpse_losses import GlimpseRegulariser, PoseAssignmentLoss
 from keras_actrec.training.losses import MeanValue, SquaredShortfall, SquaredSum
 from keras_actrec.training.objective import Objective
 
 FRAMES, POSE, HANDS, CLASSES = 4, 6, 5, 3
+PEOPLE, JOINTS = 2, 3
 
 
 class MemorySource:
@@ -62,9 +64,34 @@ class MemorySource:
         noise = np.sin(40 * uniforms * (1 + np.array([int(clip[1:]) for clip in clip_ids])[:, None]))
         sizes = {"pose": POSE, "hands": HANDS}
         batch = {}
-        for name in self.inputs:
+        for name in (name for name in self.inputs if name in sizes):
             mean = (np.arange(sizes[name]) % CLASSES == labels[:, None, None]) * 0.5
             batch[name] = (mean + noise[:, :, None] * np.cos(np.arange(sizes[name]))).astype(np.float32)
+        return batch, labels
+
+
+class JointSource(MemorySource):
+    """A `MemorySource` that also gives joints (B, FRAMES, PEOPLE, JOINTS, 2), noise around a mean of the class.
+
+    NaN where someone is missing: the second person of every third clip, everyone in the first frame of clips of class 1.
+    """
+
+    inputs = ("pose", "joints", "hands")
+
+    @property
+    def shapes(self):
+        joints = {"joints": (FRAMES, PEOPLE, JOINTS, 2)} if "joints" in self.inputs else {}
+        return super().shapes | joints
+
+    def _rows(self, clip_ids, uniforms):
+        batch, labels = super()._rows(clip_ids, uniforms)
+        if "joints" in self.inputs:
+            places = np.arange(PEOPLE * JOINTS * 2).reshape(PEOPLE, JOINTS, 2)
+            joints = 0.8 * np.sin(2 * labels[:, None, None, None, None] + places)
+            joints = joints + 0.1 * np.sin(30 * uniforms[:, :, None, None, None])
+            joints[np.array([int(clip[1:]) % 3 == 0 for clip in clip_ids]), :, 1] = np.nan
+            joints[labels == 1, 0] = np.nan
+            batch["joints"] = joints.astype(np.float32)
         return batch, labels
 
 
@@ -124,3 +151,27 @@ def tiny_attention_model(*, dropout: float = 0.5, seed: int = 3, norm: bool = Tr
         "spatial_attention": spatial,
     }
     return keras.Model({"pose": pose, "hands": hands}, outputs)
+
+
+def tiny_glimpse_model(*, dropout: float = 0.5, seed: int = 3) -> keras.Model:
+    """A model with outputs of Glimpse Clouds, "logits", "pose" and "glimpses"; the joints are no input."""
+    keras.utils.set_random_seed(seed)
+    inputs = {"pose": keras.Input((FRAMES, POSE), name="pose"), "hands": keras.Input((FRAMES, HANDS), name="hands")}
+    u = keras.layers.Concatenate()([inputs["pose"], inputs["hands"]])
+    u = keras.layers.Dropout(dropout)(keras.layers.Dense(8, activation="tanh", name="shared")(u))
+    pose = keras.layers.Dense(PEOPLE * JOINTS * 2, activation="tanh", name="of_pose")(u)
+    outputs = {
+        "glimpses": keras.layers.Reshape((FRAMES, 2, 4))(keras.layers.Dense(8, name="places")(u)),
+        "logits": keras.layers.Dense(CLASSES, name="classifier")(keras.layers.GlobalAveragePooling1D()(u)),
+        "pose": keras.layers.Reshape((FRAMES, PEOPLE, JOINTS, 2))(pose),
+    }
+    return keras.Model(inputs, outputs)
+
+
+def tiny_glimpse_objective(**targets: str) -> Objective:
+    """Terms of Glimpse Clouds for `tiny_glimpse_model`."""
+    return Objective(
+        weights={"logits": 1.0, "pose": 0.1, "glimpses": 0.5},
+        losses={"pose": PoseAssignmentLoss(), "glimpses": GlimpseRegulariser()},
+        targets={"pose": "joints", "glimpses": "joints", **targets},
+    )
