@@ -20,6 +20,7 @@ from keras_actrec.cache.schema import INDEX_NAME, PERSON_CLIPS, CacheOptions, ch
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, ConfigError, VideoError
 from keras_actrec.video.frame_folder import image_files, read_image
+from keras_actrec.video.person_boxes import WHOLE
 
 _ANEW = "run preprocessing/verify_cache.py with --repair, then the extraction again; get images of other tools anew"
 _RESIZE = "give image_size: images that other tools made are then resized to it"
@@ -260,6 +261,37 @@ def open_person_clips(
             raise _other_size(directory, cache.image_size, image_size)
         return cache
     return PersonClipFolder(directory, expected, image_size=image_size)
+
+
+def joints_in_images(clips: PersonClips, clip_id: str, pixels: np.ndarray) -> np.ndarray:
+    """Joints in pixels of the video → in pixels of the stored images: (x - x0) / (x1 - x0) · S with the box of each frame.
+
+    Where the clips were cut with a `pixel_size`, the pixels are taken to refer to a frame of that size.
+
+    Args:
+        clips: with boxes.
+        clip_id: the clip.
+        pixels: (T, P, J, 2), (x, y); not finite where absent.
+
+    Returns:
+        float32 (T, P, J, 2); not finite where absent.
+
+    Raises:
+        CacheError: an unknown clip, a folder of images of other tools, which has no boxes, or clips that were cut around people
+            in videos of another size than their skeletons refer to: that size is not known any more.
+    """
+    boxes = clips.boxes(clip_id)[:, None, None].astype(np.float64)
+    low, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
+    pixel_size = clips.options.options.get("pixel_size")
+    if pixel_size is not None:
+        if clips.options.options["box"] != WHOLE:
+            raise CacheError(
+                "joints cannot be placed: the clips were cut from videos of another size than the skeletons' pixels refer to",
+                file=clips.directory, place=f"clip {clip_id}", found=f"box {clips.options.options['box']}", expected=WHOLE,
+                fix="extract person clips with --box whole",
+            )  # fmt: skip
+        size = np.asarray(pixel_size, np.float64)
+    return ((pixels - low) / size * clips.image_size).astype(np.float32)
 
 
 def _other_size(directory: Path, found: int, expected: int) -> CacheError:

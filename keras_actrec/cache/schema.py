@@ -10,7 +10,7 @@ Root attributes of every shard: `schema_version`, `kind`, `dataset`, `layout`, `
 Pose shard: a group per clip, `clips/<clip id>`, with `joints` (T, 2, J, 3) float32 in metres, `pixels` (T, 2, J, 2) float32,
 NaN where there is none, `test_frames` (K, F) int32, `test_tensors` (K, F, W, 3) float32, and the attribute `cleaning` (JSON).
 Feature shard: `features` (sum of T, 4, 2048) float16, `mask` (sum of T, 4) bool, `offsets` (first row of each clip).
-Person-clip shard: see `person_clip_writer`. Clip-map shard: see `clip_maps`.
+Person-clip shard: see `person_clip_writer`. Clip-map shard: see `clip_maps`. Glimpse-map shard: see `glimpse_maps`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ POSES = "poses"
 HAND_FEATURES = "hand_features"
 PERSON_CLIPS = "person_clips"
 CLIP_MAPS = "clip_maps"
-KINDS = (POSES, HAND_FEATURES, PERSON_CLIPS, CLIP_MAPS)
+GLIMPSE_MAPS = "glimpse_maps"
+KINDS = (POSES, HAND_FEATURES, PERSON_CLIPS, CLIP_MAPS, GLIMPSE_MAPS)
 CLIPS_PER_SHARD = 64
 
 _FRESH = "give another folder, or delete this one and run the extraction again"

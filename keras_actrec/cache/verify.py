@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from keras_actrec.cache.clip_maps import views_of
+from keras_actrec.cache import clip_maps, glimpse_maps
 from keras_actrec.cache.person_clip_writer import frame_name
 from keras_actrec.cache.reader import ShardHeader, read_header
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
+    GLIMPSE_MAPS,
     HAND_FEATURES,
     PERSON_CLIPS,
     POSES,
@@ -222,19 +223,36 @@ def _feature_problems(features: h5py.Dataset, mask: np.ndarray, start: int, stop
 
 
 def _check_clip_maps(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
-    maps, views = file["maps"], views_of(header.options)
+    yield from _check_views(name, file, header, clip_maps.views_of(header.options), {"maps": (5, "map")})
+
+
+def _check_glimpse_maps(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    datasets = {"maps": (5, "map"), "context": (3, "context"), "joints": (5, "joints")}
+    yield from _check_views(name, file, header, glimpse_maps.views_of(header.options), datasets)
+
+
+def _check_views(
+    name: str, file: h5py.File, header: ShardHeader, views: int, datasets: Mapping[str, tuple[int, str]]
+) -> Iterator[Problem]:
+    """datasets: name → number of axes, and what one view of it is called. Joints may be absent (NaN)."""
     rows = len(header.lengths) * views
-    if maps.ndim != 5 or len(maps) != rows:
-        yield Problem(
-            name, "", f"maps {maps.shape}, but {len(header.lengths)} clips of {views} views make {rows} rows", _REPAIR
-        )
-        return
+    for dataset, (axes, _) in datasets.items():
+        shape = file[dataset].shape
+        if len(shape) != axes or shape[0] != rows:
+            what = f"{dataset} {shape}, but {len(header.lengths)} clips of {views} views make {rows} rows"
+            yield Problem(name, "", what, _REPAIR)
+            return
     for row, (clip, view) in enumerate((clip, view) for clip in header.lengths for view in range(views)):
-        try:
-            if not np.isfinite(maps[row]).all():
-                yield Problem(name, clip, f"the map of view {view} holds values that are not finite", _REPAIR)
-        except _DAMAGE as error:
-            yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
+        for dataset, (_, what) in datasets.items():
+            try:
+                values = file[dataset][row]
+                if dataset == "joints":
+                    if (np.abs(values) > 1).any():
+                        yield Problem(name, clip, f"the {what} of view {view} lie outside of [-1, 1]", _REPAIR)
+                elif not np.isfinite(values).all():
+                    yield Problem(name, clip, f"the {what} of view {view} holds values that are not finite", _REPAIR)
+            except _DAMAGE as error:
+                yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
 
 
 def _check_person_clips(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
@@ -281,5 +299,6 @@ _CHECKS = {
     HAND_FEATURES: _check_features,
     PERSON_CLIPS: _check_person_clips,
     CLIP_MAPS: _check_clip_maps,
+    GLIMPSE_MAPS: _check_glimpse_maps,
 }
 """What is in a shard of each kind, beyond what all have: (name, file, header) → problems."""

@@ -1,4 +1,4 @@
-"""What sources of batches have in common: labelled clips of a pose cache and of a cache beside it, joints kept in memory."""
+"""What sources of batches have in common: labelled clips of a pose cache, of a cache beside it or of both, joints in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class ClipSource:
     """The clips of a source: which there are, their labels, lengths and joints.
 
     Args:
-        pose_cache: has every clip; the lengths of clips are those of their poses.
+        pose_cache: has every clip; the lengths of clips are those of their poses. None where no poses are needed: then `beside`
+            has every clip.
         labels: clip id → class index. Clips outside of it do not exist for the source.
         inputs: names of the arrays of a batch.
         beside: clip id → frames, of the clips in a second cache; None where there is no such cache.
@@ -37,7 +38,7 @@ class ClipSource:
 
     def __init__(
         self,
-        pose_cache: PoseCache,
+        pose_cache: PoseCache | None,
         labels: Mapping[str, int],
         inputs: Sequence[str],
         *,
@@ -47,10 +48,11 @@ class ClipSource:
     ):
         self.inputs: tuple[str, ...] = tuple(inputs)
         self._poses, self._labels = pose_cache, dict(labels)
-        self._lengths = dict(pose_cache.lengths)
+        self._lengths = dict(beside if pose_cache is None else pose_cache.lengths)
+        self._content = beside_holds if pose_cache is None else "poses"
         self._joints = RecentlyUsed(joints_in_memory)
         held = self._lengths.keys()
-        if beside is not None:
+        if beside is not None and pose_cache is not None:
             held = held & beside.keys()
             _check_lengths(self._lengths, beside, held, beside_holds)
         self.clip_ids = tuple(clip for clip in self._labels if clip in held)
@@ -118,8 +120,8 @@ class ClipSource:
             return self._lengths[clip_id]
         except KeyError:
             raise CacheError(
-                f"the pose cache does not hold clip {clip_id}",
-                file=self._poses.directory,
+                f"the cache of {self._content} does not hold clip {clip_id}",
+                file=None if self._poses is None else self._poses.directory,
                 fix="use the clips of `clip_ids`, or run the extraction again",
             ) from None
 
