@@ -27,8 +27,7 @@ class GlimpseSampler(keras.layers.Layer):
 
     The gradient reaches maps, location and scale. Where a sample falls on a cell's centre, interpolation has a kink; the
     derivative is the one of one side then, as in PyTorch (towards higher cells, but for rounding), and not zero: a crop that
-    begins as the whole map can move.
-    Without gradient to the location, as in the published code: give `ops.stop_gradient(location)`.
+    begins as the whole map can move. For none to the location, as in the published code, give `ops.stop_gradient(location)`.
 
     Args:
         height, width: size of the crop in cells.
@@ -99,9 +98,12 @@ def pooled_glimpse(maps, location, *, height: int, width: int, align_corners: bo
     """
     _check_size("pooled_glimpse", height, width)
     _check_shapes("pooled_glimpse", maps.shape, location.shape)
-    rows, columns = _weights(location, maps.shape[1:3], (height, width), align_corners=align_corners, mean=True)
-    dtype = backend.standardize_dtype(maps.dtype)
-    return ops.einsum("bh,bw,bhwc->bc", ops.cast(rows, dtype), ops.cast(columns, dtype), maps)
+    _, map_height, map_width, channels = maps.shape
+    rows, columns = _weights(location, (map_height, map_width), (height, width), align_corners=align_corners, mean=True)
+    shares = ops.reshape(rows[:, :, None] * columns[:, None], (-1, 1, map_height * map_width))
+    shares = ops.cast(shares, backend.standardize_dtype(maps.dtype))
+    # One product of matrices: an einsum of the three tensors takes up to four times as long.
+    return ops.matmul(shares, ops.reshape(maps, (-1, map_height * map_width, channels)))[:, 0]
 
 
 def _weights(location, cells: tuple[int, int], samples: tuple[int, int], *, align_corners: bool, mean: bool):
