@@ -12,17 +12,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_actrec.backbones.i3d import i3d
@@ -31,6 +26,7 @@ from keras_actrec.training.vpn_objective import vpn_objective
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "reference"))
 from seeded import vpn_inputs
+from turns import Child, Jobs, take_turns, timed
 
 CLASSES = 60
 
@@ -45,7 +41,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def own_jobs(batch: int) -> dict[str, Callable[[], float]]:
+def own_jobs(batch: int) -> Jobs:
     """ "forward" and "step" → a function that does one and returns its seconds."""
     config = preset("vpn_official", CLASSES)
     model = vpn(config, i3d(frames=16))
@@ -61,58 +57,22 @@ def own_jobs(batch: int) -> dict[str, Callable[[], float]]:
     )  # fmt: skip
     targets = objective.batch_targets(tf.range(batch), {})
 
-    def timed(job: Callable[[], object]) -> Callable[[], float]:
-        def run() -> float:
-            start = time.perf_counter()
-            job()
-            return time.perf_counter() - start
-
-        return run
-
     return {
         "forward": timed(lambda: {name: value.numpy() for name, value in serve(inputs).items()}),
         "step": timed(lambda: stream.train_on_batch(inputs, targets)),
     }
 
 
-def published_jobs(child: subprocess.Popen) -> dict[str, Callable[[], float]]:
-    def ask(word: str) -> float:
-        child.stdin.write(f"{word}\n")
-        child.stdin.flush()
-        return float(child.stdout.readline())
-
-    return {word: lambda word=word: ask(word) for word in ("forward", "step")}
-
-
 def main() -> int:
     args = arguments()
-    jobs = {"keras_actrec": own_jobs(args.batch)}
-    child = None
+    programs, child = {"keras_actrec": own_jobs(args.batch)}, None
     if args.published:
-        script = Path(__file__).with_name("vpn_published.py")
-        # TensorFlow 2 tells its children by a variable to be TensorFlow 2.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF2_", "KERAS"))}
-        child = subprocess.Popen(
-            [str(args.python), str(script), str(args.published), str(args.batch)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        jobs["published"] = published_jobs(child)
+        child = Child([args.python, Path(__file__).with_name("vpn_published.py"), args.published, args.batch])
+        programs["published"] = child.jobs(("forward", "step"))
     for word, repeats in (("forward", args.repeats), ("step", args.steps)):
-        for part in jobs.values():  # graphs are built by the first call
-            part[word]()
-        seconds = {name: [] for name in jobs}
-        for _ in range(repeats):
-            for name, part in jobs.items():
-                seconds[name].append(part[word]() / args.batch)
-        for name, values in seconds.items():
-            print(f"{word:>8} {name:>13}: {min(values):.3f} s per clip at best, median {statistics.median(values):.3f}")
-        if child:
-            ratios = np.array(seconds["published"]) / np.array(seconds["keras_actrec"])
-            best = min(seconds["published"]) / min(seconds["keras_actrec"])
-            print(f"{word:>8}: {best:.2f} times the published code's rate (pairs: median {np.median(ratios):.2f})")
-    if child:
-        child.stdin.close()
-        child.wait()
+        take_turns(programs, word, repeats, per=args.batch)
+    if child is not None:
+        child.close()
     return 0
 
 
