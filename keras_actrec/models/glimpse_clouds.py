@@ -101,7 +101,8 @@ def _inputs(config: GlimpseCloudsConfig, backbone: keras.Model | None):
         )  # fmt: skip
     clip = keras.Input(backbone.input_shape[1:], name="clip")
     renamed = keras.Model(backbone.input, {name: found[name] for name in ("map", "pose_map")}, name=BACKBONE)
-    renamed.trainable = backbone.trainable
+    if not backbone.trainable:  # never True, which would thaw layers that were frozen one by one
+        renamed.trainable = False
     maps = renamed(clip)
     return {"clip": clip}, maps["map"], ops.mean(maps["pose_map"], axis=(2, 3))  # section 4.4
 

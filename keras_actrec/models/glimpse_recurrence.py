@@ -13,11 +13,18 @@ import numpy as np
 from keras import ops
 
 from keras_actrec.errors import ConfigError
+from keras_actrec.layers.attention import attention_dtype
 from keras_actrec.layers.glimpse_sampler import pooled_glimpse
 from keras_actrec.layers.soft_assignment import MahalanobisDistance, soft_assignment
 
-ATTENTIONS = ("sequential", "saliency", "random")
-POOLINGS = ("memory", "sum")
+_CHOICES = {
+    "attention": ("sequential", "saliency", "random"),
+    "pooling": ("memory", "sum"),
+    "encoding": ("product", "concat"),
+    "distance": ("learned", "fixed", "random"),
+    "normalise_over": ("batch", "clip", "training_batch"),
+}
+_COUNTS = ("glimpses", "workers", "glimpse_units", "worker_units", "location_units", "memory_slots")
 _SCALE_OFFSET = 3.0  # sigmoid(3) = 0.95: glimpses begin as almost the whole frame
 _OFFICIAL_DECAY = 4.0  # frames; a constant of the published code
 _OFFICIAL_FARTHEST = 1e5
@@ -72,7 +79,8 @@ class GlimpseRecurrence(keras.layers.Layer):
         v, (B, T, G, D), or D + 4 with "concat".
 
     Raises:
-        ConfigError: an unknown choice, or shapes that are not known.
+        ConfigError: an unknown choice, a number out of range, a variant that the published code does not have, or maps and
+            context of unknown shapes.
     """
 
     def __init__(
@@ -97,34 +105,56 @@ class GlimpseRecurrence(keras.layers.Layer):
         dtype=None,
     ):
         super().__init__(trainable=trainable, name=name, dtype=dtype)
-        for value, choices in ((attention, ATTENTIONS), (pooling, POOLINGS)):
-            if value not in choices:
-                raise ConfigError("GlimpseRecurrence: unknown choice", found=repr(value), expected=" | ".join(choices))
         self.glimpses, self.workers = glimpses, workers
         self.glimpse_units, self.worker_units, self.location_units = glimpse_units, worker_units, location_units
         self.memory_slots, self.temperature = memory_slots, temperature
         self.attention, self.pooling, self.encoding = attention, pooling, encoding
         self.distance, self.normalise_over = distance, normalise_over
         self.align_corners, self.official = align_corners, official
-        self.cell = keras.layers.GRUCell(glimpse_units, name="glimpse_cell") if attention == "sequential" else None
-        places = 4 * glimpses if attention == "saliency" else 4
-        self.locate = keras.layers.Dense(places, name="location") if attention != "random" else None
-        self.random = keras.random.SeedGenerator(_LOCATION_SEED) if attention == "random" else None
-        self.cells = [keras.layers.GRUCell(worker_units, name=f"worker{c}") for c in range(1, workers + 1)]
+        self._check_arguments()
+        policy, places = self.dtype_policy, attention_dtype(self.compute_dtype)  # bfloat16 would round a place to 1/128
+        self.cell = self.locate = self.random = self.metric = None
+        if attention == "sequential":
+            self.cell = keras.layers.GRUCell(glimpse_units, dtype=policy, name="glimpse_cell")
+        if attention == "random":
+            self.random = keras.random.SeedGenerator(_LOCATION_SEED)
+        else:
+            values = 4 * glimpses if attention == "saliency" else 4
+            self.locate = keras.layers.Dense(values, dtype=places, name="location")
+        self.cells = [keras.layers.GRUCell(worker_units, dtype=policy, name=f"worker{c}") for c in range(1, workers + 1)]
+
+    def _check_arguments(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ConfigError(f"GlimpseRecurrence: unknown {name}", found=repr(value), expected=" | ".join(choices))
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"GlimpseRecurrence: {name} has to be positive", found=value, fix="give at least 1")
+        if not self.temperature > 0:
+            raise ConfigError("GlimpseRecurrence: the temperature has to be positive", found=self.temperature)
+        variant = (self.attention, self.encoding, self.pooling)
+        if self.official and variant != ("sequential", "product", "memory"):
+            raise ConfigError(
+                "GlimpseRecurrence: the published code has no such variant", found=", ".join(variant),
+                expected="sequential, product, memory", fix="set official=False",
+            )  # fmt: skip
 
     def build(self, maps_shape, context_shape):
-        _, frames, rows, columns, channels = maps_shape
-        if None in (frames, rows, columns, channels) or context_shape[1] != frames:
+        known = len(maps_shape) == 5 and len(context_shape) == 3 and None not in (*maps_shape[1:], *context_shape[1:])
+        if not known or maps_shape[1] != context_shape[1]:
             raise ConfigError(
-                "GlimpseRecurrence: maps and context have to be of the same known shape",
+                "GlimpseRecurrence: maps and context have to be of known shapes and as many frames",
                 found=f"{tuple(maps_shape)} and {tuple(context_shape)}", expected="(B, T, h, w, D) and (B, T, E)",
             )  # fmt: skip
+        batch, frames, _, _, channels = maps_shape
+        policy = self.dtype_policy
         fed = channels if self.encoding == "product" else channels + 4
-        batch = maps_shape[0]
         if self.encoding == "product":  # Λ of eq. 5
-            self.what_hidden = keras.layers.Dense(self.location_units, activation="relu", name="where_hidden")
-            self.where = keras.layers.Dense(channels, name="where")
-            self.what_hidden.build((batch, 4))
+            self.where_hidden = keras.layers.Dense(self.location_units, activation="relu", dtype=policy, name="where_hidden")
+            self.where = keras.layers.Dense(channels, dtype=policy, name="where")
+            self.where_hidden.build((batch, 4))
             self.where.build((batch, self.location_units))
         if self.cell is not None:
             self.cell.build((batch, channels + self.worker_units))
@@ -137,12 +167,13 @@ class GlimpseRecurrence(keras.layers.Layer):
             self.first = self.add_weight(
                 shape=(self.workers, self.glimpses),
                 initializer=keras.initializers.RandomNormal(stddev=1.0),
+                autocast=False,
                 name="first_attention",
             )
             if frames > 1:
                 self.metric = MahalanobisDistance(
                     trainable=self.distance != "fixed", squared=self.official,
-                    maximum=_OFFICIAL_FARTHEST if self.official else None, name="distance",
+                    maximum=_OFFICIAL_FARTHEST if self.official else None, dtype=policy, name="distance",
                 )  # fmt: skip
                 self.metric.build((batch, None, fed), (batch, None, fed))
         self.built = True
@@ -185,10 +216,10 @@ class GlimpseRecurrence(keras.layers.Layer):
         if self.encoding == "concat":
             v = ops.concatenate([z, ops.cast(location, z.dtype)], axis=1)
         else:
-            v = z * self.where(self.what_hidden(raw if self.official else location))  # eq. 5
+            v = z * self.where(self.where_hidden(raw if self.official else location))  # eq. 5
         if self.official:
             h, _ = self.cell(ops.concatenate([v, r], axis=1), [h])
-        return h, z, v, ops.cast(location, "float32")
+        return h, z, v, location
 
     def _raw_location(self, context, h, g: int):
         """W_l [h, c], eq. 3, before it is squashed; None for random places."""
@@ -207,16 +238,16 @@ class GlimpseRecurrence(keras.layers.Layer):
             table = np.random.default_rng((_LOCATION_SEED, t, g)).random(4).astype(np.float32)
             drawn = ops.broadcast_to(ops.convert_to_tensor(table), shape)
         low, high = np.array([-1, -1, 0.125, 0.125], np.float32), np.array([1, 1, 0.5, 0.5], np.float32)
-        return low + (high - low) * drawn
+        return ops.cast(low + (high - low) * drawn, attention_dtype(self.compute_dtype))
 
     def _assign(self, v, memory: _Memory, t: int, training):
         """p_{t,c}, (B, C, G) float32, and the memory with this frame's glimpses (section 4.2)."""
         shape = (ops.shape(v)[0], self.workers, self.glimpses)
         if self.pooling == "sum":
-            return ops.ones(shape, "float32"), memory
+            return ops.ones(shape, attention_dtype(self.compute_dtype)), memory
         if t == 0:
-            weights = ops.softmax(ops.cast(self.first, "float32") / self.temperature, axis=-1)
-            p = ops.broadcast_to(weights, shape)
+            first = ops.cast(self.first, attention_dtype(self.compute_dtype))
+            p = ops.broadcast_to(ops.softmax(first / self.temperature, axis=-1), shape)
         else:
             distances = self.metric.between(memory.features, self.metric.project(v))  # eq. 9
             over_batch = self.normalise_over == "batch" or (self.normalise_over == "training_batch" and bool(training))
@@ -228,7 +259,7 @@ class GlimpseRecurrence(keras.layers.Layer):
 
     def _written(self, v, p, memory: _Memory, t: int) -> _Memory:
         """Appends this frame's glimpses, and drops the oldest slots where there are more than K."""
-        if not hasattr(self, "metric"):
+        if self.metric is None:  # a single frame
             return memory
         features, importance, frames = self.metric.project(v), p, [t] * self.glimpses
         if memory.frames:
@@ -243,24 +274,22 @@ class GlimpseRecurrence(keras.layers.Layer):
         frames = np.array(memory.frames, np.float32)
         return np.exp(-frames / _OFFICIAL_DECAY) / self.glimpses if self.official else np.exp(frames - t)
 
-    def compute_output_shape(self, maps_shape, context_shape):
-        batch, frames = maps_shape[:2]
+    def compute_output_spec(self, maps, context, training=None):
+        batch, frames = maps.shape[:2]
+        precise = attention_dtype(self.compute_dtype)
+        fed = maps.shape[-1] + 4 * (self.encoding == "concat")
         return (
-            (batch, frames, self.glimpses, 4),
-            (batch, frames, self.workers, self.glimpses),
-            (batch, frames, self.workers, self.worker_units),
-            (batch, frames, self.glimpses, maps_shape[-1] + 4 * (self.encoding == "concat")),
+            keras.KerasTensor((batch, frames, self.glimpses, 4), dtype=precise),
+            keras.KerasTensor((batch, frames, self.workers, self.glimpses), dtype=precise),
+            keras.KerasTensor((batch, frames, self.workers, self.worker_units), dtype=self.compute_dtype),
+            keras.KerasTensor((batch, frames, self.glimpses, fed), dtype=self.compute_dtype),
         )
 
     def get_config(self):
-        names = (
-            *("glimpses", "workers", "glimpse_units", "worker_units", "location_units", "memory_slots", "temperature"),
-            *("attention", "pooling", "encoding", "distance", "normalise_over", "align_corners", "official"),
-        )
+        names = (*_COUNTS, "temperature", *_CHOICES, "align_corners", "official")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _squashed(raw):
     """Places by tanh, scales by σ(· + 3): inside of the frame, almost all of it to begin with (as in the published code)."""
-    raw = ops.cast(raw, "float32")
     return ops.concatenate([ops.tanh(raw[:, :2]), ops.sigmoid(raw[:, 2:] + _SCALE_OFFSET)], axis=1)
