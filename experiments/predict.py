@@ -1,10 +1,11 @@
 """Classifies one clip with an exported model and draws what the model attended to.
 
     python experiments/predict.py --model runs/ntu_pose_rgb/export --video CLIP_rgb.avi --skeleton CLIP.skeleton
+    python experiments/predict.py --model runs/ntu_glimpse_clouds/export --video CLIP_rgb.avi
 
 Prints the five most probable classes and writes the explained clip: `.avi` or `.mp4` gives a video, `.png` a picture of the
 moments that the model attended to most. The two-stream network is explained by squares around the hands, VPN by a heat map over
-the person.
+the person, Glimpse Clouds by the boxes of its glimpses and by which worker takes them in.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="directory of the exported model")
     parser.add_argument("--video", type=Path, required=True, help="RGB video of the clip")
-    parser.add_argument("--skeleton", type=Path, required=True, help="NTU .skeleton file of the clip")
+    parser.add_argument(
+        "--skeleton", type=Path, help="NTU .skeleton file of the clip; Glimpse Clouds on whole frames needs none"
+    )
     parser.add_argument("--out", type=Path, help="explained clip (default: VIDEO's name + _explained.avi, in this folder)")
     parser.add_argument("--sensor-weights", help="two-stream network: weights file of the image network, if moved")
+    parser.add_argument("--pose", action="store_true", help="Glimpse Clouds: draw the poses that it regresses too")
     return parser.parse_args()
 
 
@@ -30,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     from keras_actrec.recipes.explanation import write_explanation
     from keras_actrec.recipes.prediction import predict_clip
 
-    prediction = predict_clip(args.model, args.video, args.skeleton, sensor_weights=args.sensor_weights)
+    prediction = predict_clip(args.model, args.video, args.skeleton, sensor_weights=args.sensor_weights, pose=args.pose)
     for name, probability in prediction.top():
         print(f"{100 * probability:6.2f} %  {name}")
     print(f"wrote {write_explanation(prediction, args.out or Path(f'{args.video.stem}_explained.avi'))}")

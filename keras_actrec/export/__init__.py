@@ -1,7 +1,21 @@
-"""SavedModel export: `export_saved_model` (two-stream network), `export_vpn`, and `read_description` for both."""
+"""SavedModel export: one function for each model, and `read_description` for all of them."""
 
-from keras_actrec.export.saved_model import ExportDescription, VPNDescription, read_description
+from keras_actrec.export.glimpse_clouds import export_glimpse_clouds
+from keras_actrec.export.saved_model import (
+    ExportDescription,
+    GlimpseCloudsDescription,
+    VPNDescription,
+    read_description,
+)
 from keras_actrec.export.sta_hands import export_saved_model
 from keras_actrec.export.vpn import export_vpn
 
-__all__ = ["ExportDescription", "VPNDescription", "export_saved_model", "export_vpn", "read_description"]
+__all__ = [
+    "ExportDescription",
+    "GlimpseCloudsDescription",
+    "VPNDescription",
+    "export_glimpse_clouds",
+    "export_saved_model",
+    "export_vpn",
+    "read_description",
+]

@@ -79,8 +79,36 @@ class VPNDescription:
     map_size: tuple[int, int]
 
 
-Description = ExportDescription | VPNDescription
-_KINDS = {kind.model: kind for kind in (ExportDescription, VPNDescription)}
+@dataclass(frozen=True)
+class GlimpseCloudsDescription:
+    """What stands in `actrec.json` beside the graph of Glimpse Clouds.
+
+    Attributes:
+        class_names: in the order of the logits.
+        layout: name of the joint layout of the poses that the network regresses.
+        joints: its joint names, in order.
+        sampling: options of `RGBClipConfig`; they are baked into `classify_clip`.
+        picture_size: side in pixels that every frame is resized to before it is cropped.
+        crop: options of `PersonCropConfig`: how the frames of `classify_clip` are cut out of the video. With box "whole" they
+            are the video's; otherwise a skeleton has to say where the people are.
+        backbone: options of the image network (weights, …).
+        cleaning: options of the cleaning that such a skeleton goes through; None with box "whole".
+    """
+
+    model: ClassVar[str] = "glimpse_clouds"
+
+    class_names: tuple[str, ...]
+    layout: str
+    joints: tuple[str, ...]
+    sampling: dict
+    picture_size: int
+    crop: dict
+    backbone: dict
+    cleaning: dict | None = None
+
+
+Description = ExportDescription | VPNDescription | GlimpseCloudsDescription
+_KINDS = {kind.model: kind for kind in (ExportDescription, VPNDescription, GlimpseCloudsDescription)}
 
 
 def inference(model: keras.Model) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -27,13 +27,13 @@ class Prediction(ABC):
     Attributes:
         class_names: names of the classes, in the order of `probabilities`.
         probabilities: float32 (classes,).
-        sequence: the cleaned skeleton, two people.
+        sequence: the skeleton: cleaned, two people, where the model takes it; None where the model did without.
         video: the clip's video, or the folder of its images.
     """
 
     class_names: tuple[str, ...]
     probabilities: np.ndarray
-    sequence: SkeletonSequence
+    sequence: SkeletonSequence | None
     video: Path
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
@@ -48,7 +48,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def annotated_frames(self) -> Iterator[np.ndarray]:
-        """The clip's frames with skeleton, attention and top-5; BGR uint8."""
+        """The clip's frames with what the model attended to, and top-5; BGR uint8."""
 
 
 def write_explanation(prediction: Prediction, path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""One clip in, an explained answer out: an exported model applied to a video and its skeleton file."""
+"""One clip in, an explained answer out: an exported model applied to a video and, where the model needs it, its skeleton."""
 
 from __future__ import annotations
 
@@ -8,48 +8,101 @@ import tensorflow as tf
 
 from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.errors import ConfigError, WeightsError
-from keras_actrec.export import VPNDescription, read_description
+from keras_actrec.export import GlimpseCloudsDescription, VPNDescription, read_description
+from keras_actrec.export.saved_model import Description
 from keras_actrec.recipes.explanation import Prediction
+from keras_actrec.recipes.predict_glimpse_clouds import predict_glimpse_clouds
 from keras_actrec.recipes.predict_sta_hands import predict_sta_hands
 from keras_actrec.recipes.predict_vpn import predict_vpn
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
+from keras_actrec.skeletons.sequence import SkeletonSequence
+from keras_actrec.video.person_boxes import WHOLE
+
+_Inside = VPNDescription | GlimpseCloudsDescription
+"""Of models that hold their image network."""
 
 
 def predict_clip(
-    model: str | Path, video: str | Path, skeleton: str | Path, *, sensor_weights: str | None = None
+    model: str | Path,
+    video: str | Path,
+    skeleton: str | Path | None = None,
+    *,
+    sensor_weights: str | None = None,
+    pose: bool = False,
 ) -> Prediction:
     """Classifies one clip with an exported model; `actrec.json` says which one it is.
 
     Args:
-        model: directory written by `export_saved_model` or `export_vpn`.
+        model: directory written by `export_saved_model`, `export_vpn` or `export_glimpse_clouds`.
         video: the RGB video, or a folder with an image per frame.
-        skeleton: its NTU `.skeleton` file.
+        skeleton: its NTU `.skeleton` file. Glimpse Clouds on whole frames needs none; with one, the clip ends where the
+            skeleton does, as in training and test.
         sensor_weights: two-stream network only: weights of the image network, where those named in the export are a file that
             has moved.
+        pose: Glimpse Clouds only: its explanation also shows the poses that it regresses.
 
     Raises:
         WeightsError: the directory is no export, or the sensor's weights are other ones.
-        ConfigError: sensor weights for a model without sensor; a model of a joint layout that NTU files do not have.
+        ConfigError: no skeleton for a model that needs one; sensor weights for a model without sensor, or `pose` for one that
+            regresses none; a model of a joint layout that NTU files do not have.
         SkeletonFormatError, VideoError: the clip's files do not read, or do not fit each other.
     """
     description, video = read_description(model), Path(video)
-    if isinstance(description, VPNDescription) and sensor_weights is not None:
+    _check_options(description, model, skeleton=skeleton, sensor_weights=sensor_weights, pose=pose)
+    sequence = None if skeleton is None else _read_skeleton(description, model, Path(skeleton))
+    served = _load(Path(model))  # its signatures do not keep it alive
+    classify = served.signatures["classify_clip"]
+    if isinstance(description, GlimpseCloudsDescription):
+        return predict_glimpse_clouds(description, classify, video, sequence, pose=pose)
+    if isinstance(description, VPNDescription):
+        return predict_vpn(description, classify, video, sequence)
+    return predict_sta_hands(description, classify, video, sequence, sensor_weights=sensor_weights)
+
+
+def _needs_skeleton(description: Description) -> bool:
+    return not isinstance(description, GlimpseCloudsDescription) or description.crop["box"] != WHOLE
+
+
+def _check_options(
+    description: Description,
+    model: str | Path,
+    *,
+    skeleton: str | Path | None,
+    sensor_weights: str | None,
+    pose: bool,
+) -> None:
+    """Raises ConfigError where the model needs what was not given, or was given what it has no use for."""
+    if isinstance(description, _Inside) and sensor_weights is not None:
+        name = "VPN: its visual" if isinstance(description, VPNDescription) else "Glimpse Clouds: its"
         raise ConfigError(
             "the exported model has no image network beside it", file=model, found=f"--sensor-weights {sensor_weights}",
-            expected="VPN: its visual backbone is inside of the export", fix="leave out --sensor-weights",
+            expected=f"{name} backbone is inside of the export", fix="leave out --sensor-weights",
         )  # fmt: skip
-    raw = read_ntu_skeleton(Path(skeleton))
+    if pose and not isinstance(description, GlimpseCloudsDescription):
+        raise ConfigError(
+            "the exported model regresses no poses: those that are drawn are the skeleton's", file=model, found="--pose",
+            expected="Glimpse Clouds", fix="leave out --pose",
+        )  # fmt: skip
+    if skeleton is None and _needs_skeleton(description):
+        where = isinstance(description, GlimpseCloudsDescription)
+        raise ConfigError(
+            "the exported model sees crops of people" if where else "the exported model looks at poses", file=model,
+            found="no skeleton", expected="the skeleton of the clip" + (", which says where to cut" if where else ""),
+            fix="give the clip's NTU .skeleton file by --skeleton FILE",
+        )  # fmt: skip
+
+
+def _read_skeleton(description: Description, model: str | Path, skeleton: Path) -> SkeletonSequence:
+    """The skeleton as the model takes it; as it is for a model that needs none: only its length counts."""
+    raw = read_ntu_skeleton(skeleton)
+    if not _needs_skeleton(description):
+        return raw
     if raw.layout.joints != description.joints:
         raise ConfigError(
             "the exported model takes other joints than those of NTU skeleton files", file=model,
             found=description.layout, expected=raw.layout.name, fix="give a model that was trained on NTU RGB+D",
         )  # fmt: skip
-    sequence, _ = clean(raw, CleaningConfig(**description.cleaning))
-    served = _load(Path(model))  # its signatures do not keep it alive
-    classify = served.signatures["classify_clip"]
-    if isinstance(description, VPNDescription):
-        return predict_vpn(description, classify, video, sequence)
-    return predict_sta_hands(description, classify, video, sequence, sensor_weights=sensor_weights)
+    return clean(raw, CleaningConfig(**description.cleaning))[0]
 
 
 def _load(model: Path) -> object:
