@@ -76,7 +76,7 @@ class GlimpseRecurrence(keras.layers.Layer):
 
     Returns:
         glimpses l, x, y, scale_x, scale_y, (B, T, G, 4); assignment p, (B, T, C, G); states r, (B, T, C, units); features
-        v, (B, T, G, D), or D + 4 with "concat".
+        v, (B, T, G, D), or D + 4 with "concat". All but the states are at least float32 whatever the dtype policy.
 
     Raises:
         ConfigError: an unknown choice, a number out of range, a variant that the published code does not have, or maps and
@@ -112,16 +112,19 @@ class GlimpseRecurrence(keras.layers.Layer):
         self.distance, self.normalise_over = distance, normalise_over
         self.align_corners, self.official = align_corners, official
         self._check_arguments()
-        policy, places = self.dtype_policy, attention_dtype(self.compute_dtype)  # bfloat16 would round a place to 1/128
+        # Places and features are computed in at least float32: bfloat16 would round a place to 1/128, and equation 10 stretches
+        # the distances of features that are almost alike, so that rounding would decide which glimpse a worker gets.
+        self.precise = attention_dtype(self.compute_dtype)
         self.cell = self.locate = self.random = self.metric = None
         if attention == "sequential":
-            self.cell = keras.layers.GRUCell(glimpse_units, dtype=policy, name="glimpse_cell")
+            self.cell = keras.layers.GRUCell(glimpse_units, dtype=self.dtype_policy, name="glimpse_cell")
         if attention == "random":
             self.random = keras.random.SeedGenerator(_LOCATION_SEED)
         else:
             values = 4 * glimpses if attention == "saliency" else 4
-            self.locate = keras.layers.Dense(values, dtype=places, name="location")
-        self.cells = [keras.layers.GRUCell(worker_units, dtype=policy, name=f"worker{c}") for c in range(1, workers + 1)]
+            self.locate = keras.layers.Dense(values, dtype=self.precise, name="location")
+        names = [f"worker{c}" for c in range(1, workers + 1)]
+        self.cells = [keras.layers.GRUCell(worker_units, dtype=self.dtype_policy, name=worker) for worker in names]
 
     def _check_arguments(self) -> None:
         for name, choices in _CHOICES.items():
@@ -149,11 +152,12 @@ class GlimpseRecurrence(keras.layers.Layer):
                 found=f"{tuple(maps_shape)} and {tuple(context_shape)}", expected="(B, T, h, w, D) and (B, T, E)",
             )  # fmt: skip
         batch, frames, _, _, channels = maps_shape
-        policy = self.dtype_policy
         fed = channels if self.encoding == "product" else channels + 4
         if self.encoding == "product":  # Λ of eq. 5
-            self.where_hidden = keras.layers.Dense(self.location_units, activation="relu", dtype=policy, name="where_hidden")
-            self.where = keras.layers.Dense(channels, dtype=policy, name="where")
+            self.where_hidden = keras.layers.Dense(
+                self.location_units, activation="relu", dtype=self.precise, name="where_hidden"
+            )  # fmt: skip
+            self.where = keras.layers.Dense(channels, dtype=self.precise, name="where")
             self.where_hidden.build((batch, 4))
             self.where.build((batch, self.location_units))
         if self.cell is not None:
@@ -173,7 +177,7 @@ class GlimpseRecurrence(keras.layers.Layer):
             if frames > 1:
                 self.metric = MahalanobisDistance(
                     trainable=self.distance != "fixed", squared=self.official,
-                    maximum=_OFFICIAL_FARTHEST if self.official else None, dtype=policy, name="distance",
+                    maximum=_OFFICIAL_FARTHEST if self.official else None, dtype=self.dtype_policy, name="distance",
                 )  # fmt: skip
                 self.metric.build((batch, None, fed), (batch, None, fed))
         self.built = True
@@ -181,7 +185,7 @@ class GlimpseRecurrence(keras.layers.Layer):
     def call(self, maps, context, training=None):
         batch, frames = ops.shape(maps)[0], maps.shape[1]
         h = ops.zeros((batch, self.glimpse_units), self.compute_dtype)
-        z = ops.zeros((batch, maps.shape[-1]), self.compute_dtype)
+        z = ops.zeros((batch, maps.shape[-1]), self.precise)
         workers = [ops.zeros((batch, self.worker_units), self.compute_dtype) for _ in self.cells]
         memory, glimpses, assignments, states, seen = _Memory([], [], []), [], [], [], []
         for t in range(frames):
@@ -193,7 +197,7 @@ class GlimpseRecurrence(keras.layers.Layer):
                 glimpses.append(location)
             v = ops.stack(features, axis=1)  # (B, G, D)
             p, memory = self._assign(v, memory, t, training)
-            pooled = ops.einsum("bcg,bgd->bcd", ops.cast(p, v.dtype), v)  # eq. 8
+            pooled = ops.einsum("bcg,bgd->bcd", p, v)  # eq. 8
             for c, cell in enumerate(self.cells):  # eq. 6
                 start = workers[0] if self.official else workers[c]
                 workers[c], _ = cell(pooled[:, c], [start])
@@ -206,19 +210,19 @@ class GlimpseRecurrence(keras.layers.Layer):
     def _glimpse(self, image, context, h, z, r, t: int, g: int, training):
         """One glimpse: state h, features z and v, and location, all (B, …)."""
         if self.cell is not None and not self.official:
-            h, _ = self.cell(ops.concatenate([z, r], axis=1), [h])  # eq. 2
+            h, _ = self.cell(ops.concatenate([ops.cast(z, r.dtype), r], axis=1), [h])  # eq. 2
         raw = self._raw_location(context, h, g)
         location = self._random_location(image, t, g, training) if raw is None else _squashed(raw)
         seen = ops.stop_gradient(location) if self.official else location
         rows, columns = image.shape[1:3]
+        image = ops.cast(image, self.precise)
         z = pooled_glimpse(image, seen, height=rows, width=columns, align_corners=self.align_corners)  # eq. 1 and 4
-        z = ops.cast(z, self.compute_dtype)
         if self.encoding == "concat":
-            v = ops.concatenate([z, ops.cast(location, z.dtype)], axis=1)
+            v = ops.concatenate([z, location], axis=1)
         else:
             v = z * self.where(self.where_hidden(raw if self.official else location))  # eq. 5
         if self.official:
-            h, _ = self.cell(ops.concatenate([v, r], axis=1), [h])
+            h, _ = self.cell(ops.concatenate([ops.cast(v, r.dtype), r], axis=1), [h])
         return h, z, v, location
 
     def _raw_location(self, context, h, g: int):
@@ -238,15 +242,15 @@ class GlimpseRecurrence(keras.layers.Layer):
             table = np.random.default_rng((_LOCATION_SEED, t, g)).random(4).astype(np.float32)
             drawn = ops.broadcast_to(ops.convert_to_tensor(table), shape)
         low, high = np.array([-1, -1, 0.125, 0.125], np.float32), np.array([1, 1, 0.5, 0.5], np.float32)
-        return ops.cast(low + (high - low) * drawn, attention_dtype(self.compute_dtype))
+        return ops.cast(low + (high - low) * drawn, self.precise)
 
     def _assign(self, v, memory: _Memory, t: int, training):
-        """p_{t,c}, (B, C, G) float32, and the memory with this frame's glimpses (section 4.2)."""
+        """p_{t,c}, (B, C, G), and the memory with this frame's glimpses (section 4.2)."""
         shape = (ops.shape(v)[0], self.workers, self.glimpses)
         if self.pooling == "sum":
-            return ops.ones(shape, attention_dtype(self.compute_dtype)), memory
+            return ops.ones(shape, self.precise), memory
         if t == 0:
-            first = ops.cast(self.first, attention_dtype(self.compute_dtype))
+            first = ops.cast(self.first, self.precise)
             p = ops.broadcast_to(ops.softmax(first / self.temperature, axis=-1), shape)
         else:
             distances = self.metric.between(memory.features, self.metric.project(v))  # eq. 9
@@ -276,13 +280,12 @@ class GlimpseRecurrence(keras.layers.Layer):
 
     def compute_output_spec(self, maps, context, training=None):
         batch, frames = maps.shape[:2]
-        precise = attention_dtype(self.compute_dtype)
         fed = maps.shape[-1] + 4 * (self.encoding == "concat")
         return (
-            keras.KerasTensor((batch, frames, self.glimpses, 4), dtype=precise),
-            keras.KerasTensor((batch, frames, self.workers, self.glimpses), dtype=precise),
+            keras.KerasTensor((batch, frames, self.glimpses, 4), dtype=self.precise),
+            keras.KerasTensor((batch, frames, self.workers, self.glimpses), dtype=self.precise),
             keras.KerasTensor((batch, frames, self.workers, self.worker_units), dtype=self.compute_dtype),
-            keras.KerasTensor((batch, frames, self.glimpses, fed), dtype=self.compute_dtype),
+            keras.KerasTensor((batch, frames, self.glimpses, fed), dtype=self.precise),
         )
 
     def get_config(self):
