@@ -15,18 +15,9 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
-import tensorflow as tf
-
-from keras_actrec.backbones.i3d import i3d
-from keras_actrec.models.vpn import preset, vpn
-from keras_actrec.training.vpn_objective import vpn_objective
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "reference"))
 from seeded import vpn_inputs
-from turns import Child, Jobs, take_turns, timed
+from support.turns import Child, Jobs, take_turns, timed
 
 CLASSES = 60
 
@@ -43,6 +34,14 @@ def arguments() -> argparse.Namespace:
 
 def own_jobs(batch: int) -> Jobs:
     """ "forward" and "step" → a function that does one and returns its seconds."""
+    # After the arguments: TensorFlow takes seconds to load, --help should not.
+    import keras
+    import tensorflow as tf
+
+    from keras_actrec.backbones.i3d import i3d
+    from keras_actrec.models.vpn import preset, vpn
+    from keras_actrec.training.vpn_objective import vpn_objective
+
     config = preset("vpn_official", CLASSES)
     model = vpn(config, i3d(frames=16))
     pose, clip = (tf.constant(array) for array in vpn_inputs(batch))
@@ -65,9 +64,10 @@ def own_jobs(batch: int) -> Jobs:
 
 def main() -> int:
     args = arguments()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     programs, child = {"keras_actrec": own_jobs(args.batch)}, None
     if args.published:
-        child = Child([args.python, Path(__file__).with_name("vpn_published.py"), args.published, args.batch])
+        child = Child([args.python, Path(__file__).with_name("support") / "vpn_published.py", args.published, args.batch])
         programs["published"] = child.jobs(("forward", "step"))
     for word, repeats in (("forward", args.repeats), ("step", args.steps)):
         take_turns(programs, word, repeats, per=args.batch)

@@ -1,4 +1,4 @@
-"""Child of vpn_forward.py: runs the published VPN code and times it, one answer per line of input. Python 3.6.
+"""Child of benchmarks/vpn_forward.py: runs the published VPN code and times it, one answer per line of input. Python 3.6.
 
 "forward" and "step" on standard input each print the seconds of one forward pass or one training step of the batch.
 """
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "reference"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "reference"))
 from generate_vpn_official import CLASSES, build, inputs_of
 from seeded import vpn_inputs
 
