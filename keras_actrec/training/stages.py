@@ -82,6 +82,12 @@ class _Files:
         return StageHistory(progress.history, epoch, loss, self.csv, self.weights)
 
 
+def is_begun(config: StageConfig, workdir: str | Path) -> bool:
+    """Whether an earlier call of `run_stage` left what a resumed one takes all weights from: then it needs no initial ones."""
+    files = _Files(Path(workdir) / config.name)
+    return files.finished.exists() or files.checkpoint.exists()
+
+
 def run_stage(
     model: keras.Model,
     stream: keras.Model,

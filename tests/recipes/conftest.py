@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from keras_actrec.recipes.glimpse_clouds import run_glimpse_experiment
+from keras_actrec.recipes.glimpse_experiment import GlimpseExperiment
 from keras_actrec.recipes.run import ExperimentResult
 from keras_actrec.recipes.two_stream import SyntheticNTU, TwoStreamExperiment, accuracy_by_kind, run_two_stream
 from keras_actrec.recipes.vpn import run_vpn_experiment
 from keras_actrec.recipes.vpn_experiment import VPNExperiment
-from tests.recipes import tiny_vpn
+from tests.recipes import tiny_glimpse, tiny_vpn
 from tests.recipes.tiny import tiny_experiment, write_roots
 
 
@@ -71,3 +73,41 @@ def vpn_on_maps(vpn_data, tmp_path_factory) -> VPNRun:
     changes = {"cache_dir": place / "cache", "layout": "lcrnet_13", "train": "on_maps"}
     experiment = tiny_vpn.tiny_vpn(place / "run", **changes)
     return VPNRun(vpn_data, experiment, run_vpn_experiment(vpn_data, experiment))
+
+
+@dataclass(frozen=True)
+class GlimpseRun:
+    """An experiment with Glimpse Clouds, its data set and its result."""
+
+    dataset: SyntheticNTU
+    experiment: GlimpseExperiment
+    result: ExperimentResult
+
+    @property
+    def workdir(self) -> Path:
+        return self.experiment.workdir
+
+
+@pytest.fixture(scope="session")
+def glimpse_data(tmp_path_factory) -> SyntheticNTU:
+    root = tmp_path_factory.mktemp("glimpse_data") / "ntu"
+    tiny_glimpse.write_root(root)
+    return SyntheticNTU(root)
+
+
+@pytest.fixture(scope="session")
+def glimpse_end_to_end(glimpse_data, tmp_path_factory) -> GlimpseRun:
+    """Both stages on whole frames, with all 25 joints."""
+    experiment = tiny_glimpse.tiny_glimpse(tmp_path_factory.mktemp("glimpse_end_to_end") / "run")
+    with tiny_glimpse.small():
+        return GlimpseRun(glimpse_data, experiment, run_glimpse_experiment(glimpse_data, experiment, extra=accuracy_by_kind))
+
+
+@pytest.fixture(scope="session")
+def glimpse_on_maps(glimpse_data, tmp_path_factory) -> GlimpseRun:
+    """A frozen backbone; bodies retargeted to 13 joints."""
+    place = tmp_path_factory.mktemp("glimpse_on_maps")
+    changes = {"cache_dir": place / "cache", "layout": "lcrnet_13", "train": "on_maps"}
+    experiment = tiny_glimpse.tiny_glimpse(place / "run", **changes)
+    with tiny_glimpse.small():
+        return GlimpseRun(glimpse_data, experiment, run_glimpse_experiment(glimpse_data, experiment))

@@ -37,8 +37,15 @@ def vpn_inputs(batch=2, poses=16, joints=25, frames=16, side=224):
     return pose.astype(np.float32), clip.astype(np.float32)
 
 
-# Layers in front of a tanh or sigmoid, which would be saturated else.
-_SMALLER = {"fc_pose.weight": 0.005, "mlp_glimpse_location.weight": 0.005}
+# Factors of single weights of Glimpse Clouds. Layers in front of a tanh or sigmoid would be saturated by the context, the first
+# 1024 of their inputs; the rest is a state in [-1, 1], which has to move glimpses. Workers begin with different attention.
+_FACTORS = {
+    "fc_pose.weight": 0.005,
+    "mlp_glimpse_location.weight": np.where(np.arange(1536) < 1024, 0.005, 1.0),
+    "list_first_attention.0": 10.0,
+    "list_first_attention.1": 10.0,
+    "list_first_attention.2": 10.0,
+}
 
 
 def torch_weight(name, shape):
@@ -48,10 +55,10 @@ def torch_weight(name, shape):
     if name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
         values = 1 + 0.1 * np.clip(values, -3, 3)
     elif len(shape) > 1:
-        values = values * np.sqrt(2.0 / np.prod(shape[1:])) * _SMALLER.get(name, 1.0)
+        values = values * np.sqrt(2.0 / np.prod(shape[1:]))
     else:
         values = 0.1 * values
-    return values.astype(np.float32)
+    return (values * _FACTORS.get(name, 1.0)).astype(np.float32)
 
 
 def distance_matrix(size):
