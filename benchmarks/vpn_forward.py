@@ -15,8 +15,8 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "reference")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "reference"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from seeded import vpn_inputs
 from support.turns import Child, Jobs, take_turns, timed
 
@@ -68,7 +68,7 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     programs, child = {"keras_actrec": own_jobs(args.batch)}, None
     if args.published:
-        child = Child([args.python, HERE / "support" / "vpn_published.py", args.published, args.batch])
+        child = Child([args.python, Path(__file__).with_name("support") / "vpn_published.py", args.published, args.batch])
         programs["published"] = child.jobs(("forward", "step"))
     for word, repeats in (("forward", args.repeats), ("step", args.steps)):
         take_turns(programs, word, repeats, per=args.batch)
