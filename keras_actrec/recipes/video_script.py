@@ -1,0 +1,137 @@
+"""What the scripts of the video networks share (VPN, Glimpse Clouds): arguments, the run, and what they print."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_actrec.scripts import exit_status
+
+if TYPE_CHECKING:
+    from keras_actrec.recipes.run import ExperimentResult
+
+Add = Callable[..., argparse.Action]
+
+
+@dataclass(frozen=True)
+class Presets:
+    """The argument --preset: its default, and names for --help."""
+
+    default: str
+    names: str
+
+
+def script_parser(
+    name: str, doc: str, *, model: str, presets: Presets, synthetic: bool, datasets: Sequence[str]
+) -> argparse.ArgumentParser:
+    """A parser with the arguments of every run.
+
+    Args:
+        name: of the data set unless `datasets` are given.
+        doc: what --help says.
+        model: what the working directory is named by, "vpn" or "glimpse_clouds".
+        presets: of --preset.
+        synthetic: whether the script makes a synthetic data set where it is given no data root.
+        datasets: data sets to choose from by --dataset.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    root = "folder of the data set, videos included" + (" (default: a synthetic one is made)" if synthetic else "")
+    add("--data-root", type=Path, required=not synthetic, help=root)
+    if len(datasets) > 1:
+        add("--dataset", choices=datasets, default=datasets[0], help="classes and protocols (default: %(default)s)")
+    of_dataset = f"runs/{'DATASET' if len(datasets) > 1 else name}_{model}"
+    add("--workdir", type=Path, help=f"results (default: {of_dataset})")
+    add("--cache-dir", type=Path, help="caches, which runs of the same options can share (default: WORKDIR/cache)")
+    add("--protocol", help="default: the paper's first")
+    add("--preset", default=presets.default, help=f"variant: {presets.names}")
+    add("--seed", type=int, default=0, help="initial weights, hold-out, order and draws (default: %(default)s)")
+    add("--resume", action="store_true", help="go on with a training that was stopped")
+    add("--retry-left-out", action="store_true", help="try clips again that were left out, once their files are mended")
+    add("--workers", type=int, help="processes of the extraction (default: 1)")
+    return parser
+
+
+def add_pictures(add: Add, *, boxes: Sequence[str], box: str, image_size: int, crop_size: int, crop: str) -> None:
+    """The arguments that say what is seen of a video.
+
+    Args:
+        add: of a parser or a group.
+        boxes: choices of --box; box: what --help says about its default.
+        image_size, crop_size: defaults that --help names.
+        crop: what the stored pictures are, for --help.
+    """
+    add("--image-size", type=int, help=f"side of the frames that the network sees (default: {image_size})")
+    add("--crop-size", type=int, help=f"side of the stored {crop} (default: {crop_size})")
+    add("--margin", type=float, help="widening of the skeleton's box on each side, share of its longer side")
+    add("--box", choices=boxes, help=box)
+    size = "frame that the skeleton's pixels refer to, where the videos have another size"
+    add("--pixel-size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
+
+
+def add_training(add: Add, *, initial: str) -> None:
+    """The arguments of the training; `initial` is the help of --initial."""
+    add("--train", choices=("end_to_end", "on_maps"), help="with the backbone, or the rest on its cached maps (no GPU needed)")
+    add("--initial", type=Path, help=initial)
+    add("--epochs", type=int, help="epochs")
+    add("--learning-rate", type=float, help="first learning rate")
+    add("--batch-size", type=int, help="clips per step over all devices")
+    add("--holdout", type=float, help="share of the training clips held out for validation")
+    add("--strategy", choices=("mirrored", "none"), default="mirrored", help="tf.distribute strategy (default: %(default)s)")
+
+
+def parsed(parser: argparse.ArgumentParser, name: str, model: str) -> argparse.Namespace:
+    """The command line, with a working directory of its own for each data set: they must not share caches."""
+    args = parser.parse_args()
+    args.workdir = args.workdir or Path(f"runs/{getattr(args, 'dataset', name)}_{model}")
+    return args
+
+
+def of_run(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of an experiment that arguments name as they are; None where an argument was not given."""
+    same = ("data_root", "cache_dir", "protocol", "train", "initial", "holdout", "workers", "strategy", "resume")
+    fields = {name: getattr(args, name) for name in (*same, "retry_left_out")}
+    return {**fields, "pixel_size": args.pixel_size and tuple(args.pixel_size)}
+
+
+def run(
+    name: str,
+    args: argparse.Namespace,
+    experiment: Any,
+    run_experiment: Callable[..., ExperimentResult],
+    *,
+    stream: str,
+) -> None:
+    """Opens the data set, runs the experiment on it, and prints its metrics.
+
+    Args:
+        name: of the data set.
+        args: the arguments.
+        experiment: what they ask for.
+        run_experiment: (data set, experiment, extra=...) -> result.
+        stream: whose metrics are printed.
+    """
+    from keras_actrec.datasets.catalogue import open_dataset
+    from keras_actrec.recipes.two_stream import accuracy_by_kind, open_synthetic
+
+    if args.data_root is None:
+        dataset, extra = open_synthetic(experiment.caches, experiment.synthetic), accuracy_by_kind
+    else:
+        dataset, extra = open_dataset(name, args.data_root, video=True), None
+    result = run_experiment(dataset, experiment, extra=extra)
+    for metric in dataset.metrics:
+        print(f"{metric:>28} {100 * result.metrics[metric][stream]:5.1f} %  {result.metrics['protocol']}")
+    for kind, value in result.metrics.get("accuracy_by_kind", {}).get(stream, {}).items():
+        print(f"{kind:>28} {100 * value:5.1f} %")
+    print(f"results in {args.workdir}, exported model in {result.export}")
+
+
+def exit_of(args: argparse.Namespace, job: Callable[[], None]) -> int:
+    """Runs the job of a script with its log on the screen; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    return exit_status(job)
