@@ -6,8 +6,8 @@
 `glimpse_clouds` is a checkout of github.com/fabienbaradel/glimpse_clouds, `env` an environment with PyTorch 2. Both networks
 are `glimpse_clouds_official` on 2 clips of 8 frames of 224 pixels, float32. "keras_actrec" is the network as it is trained;
 "… folded" has the backbone as exports and map extraction run it, which gives the same maps. "head" is all but the backbone:
-glimpses, memory, workers. They take turns, so that what else the machine does meets all of them; what counts is the ratio of the
-fastest passes.
+glimpses, memory, workers. They take turns, so that what else the machine does meets all of them; what counts is the ratio of
+the fastest passes.
 """
 
 from __future__ import annotations
