@@ -117,7 +117,8 @@ def with_backbone(config: VPNConfig, head: keras.Model, backbone: keras.Model) -
 def _renamed(backbone: keras.Model) -> keras.Model:
     """The same graph and weights as a model with the one name under which checkpoints know it."""
     renamed = keras.Model(backbone.input, backbone.output, name=BACKBONE)
-    renamed.trainable = backbone.trainable
+    if not backbone.trainable:  # never True: that would thaw layers which were frozen one by one
+        renamed.trainable = False
     return renamed
 
 
