@@ -31,6 +31,7 @@ from tests.harness import (
     random_array,
     run_model_test,
 )
+from tests.reference.generate_inflated_resnet import clip_of
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4, 5, 8, 9])
@@ -130,8 +131,12 @@ def test_as_a_part_of_exports(network, tmp_path):
     check_saving(model, CLIPS, outputs, tmp_path / "model.keras")
 
 
-def test_on_jax(network, tmp_path):
-    cases = {"folded": (named(folded_for_inference(network)), CLIPS)}
+def test_on_jax(tmp_path):
+    """The network and its folded twin, in one other process."""
+    model = inflated_resnet50(frames=3, image_size=32, structure="torchvision", blocks=(1, 1, 1, 1), widths=(2, 3, 4, 5))
+    calibrate(model)
+    clips = {"clip": clip_of(3, 32)}
+    cases = {"network": (named(model), clips), "folded": (named(folded_for_inference(model)), clips)}
     for name, outputs in outputs_on_jax(cases, tmp_path).items():
         assert_same_outputs(outputs, numpy_outputs(*cases[name]), atol=1e-4, rtol=1e-4)
 

@@ -33,7 +33,7 @@ from keras_actrec.backbones.inflated_resnet import (
 from keras_actrec.backbones.inflated_weights import load_inflated_weights
 from keras_actrec.backbones.random_weights import randomise
 from keras_actrec.errors import ConfigError, WeightsError
-from tests.harness import assert_same_outputs, make_nonzero, numpy_outputs, outputs_on_jax, run_model_test
+from tests.harness import make_nonzero, run_model_test
 from tests.reference.generate_inflated_resnet import CASES, clip_of
 from tests.reference.seeded import torch_weight, weight
 
@@ -116,12 +116,6 @@ def test_the_network(calibrated, tmp_path):
 
     shapes = {"map": (2, 3, 1, 1, 20), "pose_map": (2, 3, 2, 2, 16)}
     run_model_test(build, clips(3, 32), model=calibrated, tmp_path=tmp_path, expected_output_shapes=shapes)
-
-
-def test_on_jax(calibrated, tmp_path):
-    cases = {"network": (calibrated, clips(3, 32))}
-    for name, outputs in outputs_on_jax(cases, tmp_path).items():
-        assert_same_outputs(outputs, numpy_outputs(*cases[name]), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
