@@ -1,4 +1,4 @@
-"""Inflated ResNet-50: structures, maps of the published code, freezing, dtypes, errors. ImageNet weights: test_inflated_weights.
+"""Inflated ResNet-50: structures, maps of the published code, freezing, dtypes, errors.
 
 tests/reference/generate_inflated_resnet.py ran the published code; weights and clips are drawn here again from the same seeds.
 """
