@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from keras_actrec.recipes.glimpse_experiment import GlimpseExperiment
 
 MODEL = "glimpse_clouds"
-_PRESETS = video_script.Presets(
-    "glimpse_clouds_paper",
+_PRESETS = (
     "glimpse_clouds_paper, glimpse_clouds_official, global (stage 1 alone), table3_global … table4_attention, distance_random, "
-    "distance_fixed, encoding_concat",
+    "distance_fixed, encoding_concat"
 )
 
 
 def glimpse_arguments(name: str, doc: str, *, synthetic: bool) -> argparse.Namespace:
     """Reads the command line of a script. Imports nothing heavy, so that --help answers at once."""
-    parser = video_script.script_parser(name, doc, model=MODEL, presets=_PRESETS, synthetic=synthetic, datasets=())
+    parser = video_script.script_parser(
+        name, doc, model=MODEL, preset="glimpse_clouds_paper", presets=_PRESETS, synthetic=synthetic
+    )  # fmt: skip
     video = parser.add_argument_group("video").add_argument
     video(
         "--backbone-weights",
@@ -32,10 +33,9 @@ def glimpse_arguments(name: str, doc: str, *, synthetic: bool) -> argparse.Names
     video("--frames", type=int, help="frames of a sub-sequence (default: 8)")
     video("--views", type=int, help="test sub-sequences, logits averaged (default: 5)")
     video("--training-views", type=int, help="sub-sequences of a clip that --train on_maps trains on (default: 5)")
-    video("--dtype", choices=("float32", "bfloat16"), help="computation of the backbone (default: float32)")
     video_script.add_pictures(
         video, boxes=("whole", "clip", "frame"), box="whole frames, or crops around the people (default: whole)",
-        image_size=224, crop_size=256, crop="pictures, which training and test crop",
+        image_size=224, stored="pictures, which training and test crop", stored_size=256,
     )  # fmt: skip
     video("--layout", help="joint layout that the bodies are retargeted to (default: the data set's own)")
     train = parser.add_argument_group("training (defaults: the paper's; shorter for synthetic data)").add_argument
@@ -100,4 +100,4 @@ def main(name: str, doc: str, *, synthetic: bool = False) -> int:
         synthetic: whether the script makes a synthetic data set where it is given no data root.
     """
     args = glimpse_arguments(name, doc, synthetic=synthetic)
-    return video_script.exit_of(args, lambda: run(name, args))
+    return video_script.exit_of(lambda: run(name, args))

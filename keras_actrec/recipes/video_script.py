@@ -6,7 +6,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,8 @@ if TYPE_CHECKING:
 Add = Callable[..., argparse.Action]
 
 
-@dataclass(frozen=True)
-class Presets:
-    """The argument --preset: its default, and names for --help."""
-
-    default: str
-    names: str
-
-
 def script_parser(
-    name: str, doc: str, *, model: str, presets: Presets, synthetic: bool, datasets: Sequence[str]
+    name: str, doc: str, *, model: str, preset: str, presets: str, synthetic: bool, datasets: Sequence[str] = ()
 ) -> argparse.ArgumentParser:
     """A parser with the arguments of every run.
 
@@ -35,7 +26,7 @@ def script_parser(
         name: of the data set unless `datasets` are given.
         doc: what --help says.
         model: what the working directory is named by, "vpn" or "glimpse_clouds".
-        presets: of --preset.
+        preset: default of --preset; presets: the names that --help gives.
         synthetic: whether the script makes a synthetic data set where it is given no data root.
         datasets: data sets to choose from by --dataset.
     """
@@ -49,7 +40,7 @@ def script_parser(
     add("--workdir", type=Path, help=f"results (default: {of_dataset})")
     add("--cache-dir", type=Path, help="caches, which runs of the same options can share (default: WORKDIR/cache)")
     add("--protocol", help="default: the paper's first")
-    add("--preset", default=presets.default, help=f"variant: {presets.names}")
+    add("--preset", default=preset, help=f"variant: {presets}")
     add("--seed", type=int, default=0, help="initial weights, hold-out, order and draws (default: %(default)s)")
     add("--resume", action="store_true", help="go on with a training that was stopped")
     add("--retry-left-out", action="store_true", help="try clips again that were left out, once their files are mended")
@@ -57,17 +48,18 @@ def script_parser(
     return parser
 
 
-def add_pictures(add: Add, *, boxes: Sequence[str], box: str, image_size: int, crop_size: int, crop: str) -> None:
-    """The arguments that say what is seen of a video.
+def add_pictures(add: Add, *, boxes: Sequence[str], box: str, image_size: int, stored: str, stored_size: int) -> None:
+    """The arguments that say what the network sees of a video, and how it computes.
 
     Args:
         add: of a parser or a group.
         boxes: choices of --box; box: what --help says about its default.
-        image_size, crop_size: defaults that --help names.
-        crop: what the stored pictures are, for --help.
+        image_size, stored_size: defaults that --help names.
+        stored: what the stored pictures are, for --help.
     """
     add("--image-size", type=int, help=f"side of the frames that the network sees (default: {image_size})")
-    add("--crop-size", type=int, help=f"side of the stored {crop} (default: {crop_size})")
+    add("--dtype", choices=("float32", "bfloat16"), help="computation of the backbone (default: float32)")
+    add("--crop-size", type=int, help=f"side of the stored {stored} (default: {stored_size})")
     add("--margin", type=float, help="widening of the skeleton's box on each side, share of its longer side")
     add("--box", choices=boxes, help=box)
     size = "frame that the skeleton's pixels refer to, where the videos have another size"
@@ -131,7 +123,7 @@ def run(
     print(f"results in {args.workdir}, exported model in {result.export}")
 
 
-def exit_of(args: argparse.Namespace, job: Callable[[], None]) -> int:
+def exit_of(job: Callable[[], None]) -> int:
     """Runs the job of a script with its log on the screen; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     return exit_status(job)
