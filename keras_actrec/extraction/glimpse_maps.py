@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_actrec.backbones.folded_resnet import fastest_for_inference
 from keras_actrec.backbones.inflated_resnet import InflatedResNetConfig, build_inflated_resnet
 from keras_actrec.backbones.sensors import weights_checksum
 from keras_actrec.cache.glimpse_maps import GlimpseMapShardWriter
@@ -172,7 +173,7 @@ class GlimpseMapJob(ViewJob):
         return build_inflated_resnet(self.backbone, weights=weights)
 
     def network(self, model: keras.Model) -> Network:
-        return glimpse_network(model, self.batch_size)
+        return glimpse_network(fastest_for_inference(model), self.batch_size)
 
     def writer(self, shard: int, model: keras.Model) -> GlimpseMapShardWriter:
         return GlimpseMapShardWriter(

@@ -10,6 +10,7 @@ from keras_actrec.backbones.folded_resnet import (
     ClipsFirst,
     FramesFirst,
     TemporalWinograd,
+    fastest_for_inference,
     folded_for_inference,
     temporal_matrices,
 )
@@ -156,3 +157,15 @@ def test_what_cannot_be_folded():
         half = inflated_resnet50(frames=2, image_size=32, blocks=(1, 1, 1, 1), widths=(1, 1, 1, 1))
     with pytest.raises(ConfigError, match=r"float32 can be folded.*found bfloat16"):
         folded_for_inference(half)
+
+
+def test_what_runs_on_a_cpu(monkeypatch):
+    """The folded twin where there is one; on a machine with a GPU, and for other networks, the model itself."""
+    small = inflated_resnet50(frames=2, image_size=32, blocks=(1, 1, 1, 1), widths=(4, 4, 4, 4))
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
+    assert any(isinstance(layer, TemporalWinograd) for layer in fastest_for_inference(small).layers)
+    clip = keras.Input((2, 8, 8, 3))
+    other = keras.Model(clip, {"map": keras.layers.Conv3D(2, 1)(clip)})
+    assert fastest_for_inference(other) is other
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [kind])
+    assert fastest_for_inference(small) is small
