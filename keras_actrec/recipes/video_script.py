@@ -74,7 +74,7 @@ def add_training(add: Add, *, initial: str) -> None:
     add("--learning-rate", type=float, help="first learning rate")
     add("--batch-size", type=int, help="clips per step over all devices")
     add("--holdout", type=float, help="share of the training clips held out for validation")
-    add("--strategy", choices=("mirrored", "none"), default="mirrored", help="tf.distribute strategy (default: %(default)s)")
+    add("--strategy", choices=("mirrored", "none"), help="tf.distribute strategy (default: mirrored)")
 
 
 def parsed(parser: argparse.ArgumentParser, name: str, model: str) -> argparse.Namespace:
