@@ -122,7 +122,8 @@ class GlimpseRecurrence(keras.layers.Layer):
             self.random = keras.random.SeedGenerator(_LOCATION_SEED)
         else:
             values = 4 * glimpses if attention == "saliency" else 4
-            self.locate = keras.layers.Dense(values, dtype=self.precise, name="location")
+            # Zeros: first glimpses are almost the whole frame. Started far out they stay at the border, where tanh is flat.
+            self.locate = keras.layers.Dense(values, kernel_initializer="zeros", dtype=self.precise, name="location")
         names = [f"worker{c}" for c in range(1, workers + 1)]
         self.cells = [keras.layers.GRUCell(worker_units, dtype=self.dtype_policy, name=worker) for worker in names]
 
