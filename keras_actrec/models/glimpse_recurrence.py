@@ -123,7 +123,9 @@ class GlimpseRecurrence(keras.layers.Layer):
         else:
             values = 4 * glimpses if attention == "saliency" else 4
             # Zeros: first glimpses are almost the whole frame. Started far out they stay at the border, where tanh is flat.
-            self.locate = keras.layers.Dense(values, kernel_initializer="zeros", dtype=self.precise, name="location")
+            # Not in the published code, whose Λ of a place before tanh would then be 0, and every feature with it.
+            start = "glorot_uniform" if official else "zeros"
+            self.locate = keras.layers.Dense(values, kernel_initializer=start, dtype=self.precise, name="location")
         names = [f"worker{c}" for c in range(1, workers + 1)]
         self.cells = [keras.layers.GRUCell(worker_units, dtype=self.dtype_policy, name=worker) for worker in names]
 
