@@ -252,23 +252,24 @@ class GlimpseRecurrence(keras.layers.Layer):
         shape = (ops.shape(v)[0], self.workers, self.glimpses)
         if self.pooling == "sum":
             return ops.ones(shape, self.precise), memory
+        projected = None if self.metric is None else self.metric.project(v)
         if t == 0:
             first = ops.cast(self.first, self.precise)
             p = ops.broadcast_to(ops.softmax(first / self.temperature, axis=-1), shape)
         else:
-            distances = self.metric.between(memory.features, self.metric.project(v))  # eq. 9
+            distances = self.metric.between(memory.features, projected)  # eq. 9
             over_batch = self.normalise_over == "batch" or (self.normalise_over == "training_batch" and bool(training))
             p = soft_assignment(  # eq. 10
                 distances, memory.importance, decay=self._decay(memory, t), temperature=self.temperature,
                 normalisation="batch" if over_batch else "sample", least=0.0 if self.official else None,
             )  # fmt: skip
-        return p, self._written(v, p, memory, t)
+        if projected is None:  # a single frame: nothing will be read
+            return p, memory
+        return p, self._written(projected, p, memory, t)
 
-    def _written(self, v, p, memory: _Memory, t: int) -> _Memory:
-        """Appends this frame's glimpses, and drops the oldest slots where there are more than K."""
-        if self.metric is None:  # a single frame
-            return memory
-        features, importance, frames = self.metric.project(v), p, [t] * self.glimpses
+    def _written(self, projected, p, memory: _Memory, t: int) -> _Memory:
+        """Appends this frame's glimpses, L v, and drops the oldest slots where there are more than K."""
+        features, importance, frames = projected, p, [t] * self.glimpses
         if memory.frames:
             features = ops.concatenate([memory.features, features], axis=1)
             importance = ops.concatenate([memory.importance, importance], axis=2)
