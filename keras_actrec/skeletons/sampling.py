@@ -81,6 +81,38 @@ def subsequence_frames(length, uniforms, sampling: str = "segments", *, xp: Modu
     return first + xp.where(length < frames, start, steps)
 
 
+def interval_frames(length, starts, frames: int, *, xp: ModuleType = np):
+    """Frames of a clip at equal intervals, the same to the frame in NumPy and inside a graph.
+
+    Frame i is floor((i + u) · n / T): the start is anywhere in the first of T equal intervals, all others follow at the same
+    distance. Clips shorter than T repeat their frames evenly. (Du et al., "RPAN", ICCV 2017, section 4.1: "8 frames are
+    randomly sampled from each video with equal interval".)
+
+    Args:
+        length: frames of the clip, n; an int, or with `xp=keras.ops` also an int32 scalar tensor unknown until run time.
+        starts: u of each view, float64 (V,) in [0, 1); 0.5 is the middle of the intervals.
+        frames: frames of a view, T.
+        xp: `numpy`, or `keras.ops` inside a graph (TensorFlow backend: it needs float64).
+
+    Returns:
+        int32 (V, T), in each row never decreasing, values in [0, n).
+
+    Raises:
+        ConfigError: starts of another rank, fewer than one frame; with NumPy also a length below 1.
+    """
+    if len(starts.shape) != 1:
+        raise ConfigError("each view has one start", found=f"shape {tuple(starts.shape)}", expected="(views,)")
+    if frames < 1:
+        raise ConfigError("a view has no frames", found=frames, expected="at least 1")
+    if xp is np and length < 1:
+        raise ConfigError("a clip without frames has none to sample", found=length, expected="at least one frame")
+    steps = np.arange(frames, dtype=np.int32)
+    length = xp.array(length, dtype="int32")
+    # In whole numbers: floor((i·n + u·n) / T) = (i·n + floor(u·n)) // T. A graph may turn a division into another rounding.
+    offsets = _floor_of_product(starts, length, xp)
+    return xp.floor_divide(length * steps[None] + offsets[:, None], frames)
+
+
 def _floor_of_product(uniforms, width, xp: ModuleType):
     """floor(u · width) as int32. In float64: u < 1 then never rounds up to the next segment."""
     return xp.array(xp.floor(xp.array(uniforms, dtype="float64") * xp.array(width, dtype="float64")), dtype="int32")

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_actrec.errors import ConfigError
-from keras_actrec.skeletons.sampling import SAMPLINGS, SamplingConfig, subsequence_frames, test_subsequences, uniforms
+from keras_actrec.skeletons.sampling import (
+    SAMPLINGS,
+    SamplingConfig,
+    interval_frames,
+    subsequence_frames,
+    test_subsequences,
+    uniforms,
+)  # fmt: skip
 
 
 def test_segments_by_hand():
@@ -85,3 +94,46 @@ def test_no_frames():
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigError, match="expected"):
         SamplingConfig(**wrong)
+
+
+BELOW_ONE = np.nextafter(1.0, 0.0)
+
+
+def test_equal_intervals_by_hand():
+    # n = 40, T = 8: intervals of 5. n = 10, T = 4: 2.5 · (i + u).
+    assert interval_frames(40, np.array([0.0, 0.5, BELOW_ONE]), 8).tolist() == [
+        [0, 5, 10, 15, 20, 25, 30, 35], [2, 7, 12, 17, 22, 27, 32, 37], [4, 9, 14, 19, 24, 29, 34, 39],
+    ]  # fmt: skip
+    assert interval_frames(10, np.array([0.0, 0.5]), 4).tolist() == [[0, 2, 5, 7], [1, 3, 6, 8]]
+    assert interval_frames(10, np.array([0.5]), 1).tolist() == [[5]]
+
+
+def test_short_clips_repeat_frames_at_equal_intervals():
+    assert interval_frames(3, np.array([0.0, 0.5]), 8).tolist() == [[0, 0, 0, 1, 1, 1, 2, 2], [0, 0, 0, 1, 1, 2, 2, 2]]
+    assert interval_frames(1, np.array([0.9]), 3).tolist() == [[0, 0, 0]]
+
+
+def test_equal_intervals_are_the_floor_of_exact_fractions_in_numpy_and_in_a_graph():
+    # Starts where a rounding of i + u or of the quotient would tell: on frames, just below them, and just below 1.
+    starts = np.array([0.0, 0.25, np.nextafter(0.5, 0.0), 0.5, 0.7, BELOW_ONE])
+    for frames in (1, 5, 8):
+        in_graph = tf.function(
+            lambda length, frames=frames: interval_frames(length, tf.constant(starts), frames, xp=keras.ops),
+            input_signature=[tf.TensorSpec((), tf.int32)],
+        )
+        for length in range(1, 121):
+            exact = [[int((i * length + Fraction(u * length)) / frames) for i in range(frames)] for u in starts.tolist()]
+            expected, found = interval_frames(length, starts, frames), in_graph(length).numpy()
+            assert found.dtype == expected.dtype == np.int32
+            np.testing.assert_array_equal(expected, exact)
+            np.testing.assert_array_equal(found, exact)
+            assert expected.min() >= 0 and expected.max() < length
+
+
+def test_intervals_that_cannot_be_taken_are_refused():
+    with pytest.raises(ConfigError, match=r"none to sample \(found 0, expected at least one frame\)"):
+        interval_frames(0, np.zeros(1), 8)
+    with pytest.raises(ConfigError, match=r"each view has one start \(found shape \(1, 2\), expected \(views,\)\)"):
+        interval_frames(10, np.zeros((1, 2)), 8)
+    with pytest.raises(ConfigError, match=r"a view has no frames \(found 0"):
+        interval_frames(10, np.zeros(1), 0)
