@@ -1,6 +1,6 @@
 """Groups of joints that share the parameters of an attention: the human parts of RPAN, for any layout.
 
-Paper: Du et al., "RPAN: An End-to-End Recurrent Pose-Attention Network for Action Recognition in Videos", ICCV 2017, figure 3 and
+Paper: Du et al., "RPAN: An End-to-End Recurrent Pose-Attention Network for Action Recognition in Videos", ICCV 2017, figure 3,
 section 4.1.
 """
 
