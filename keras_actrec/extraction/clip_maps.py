@@ -21,7 +21,7 @@ from keras_actrec.cache.person_clips import PersonClips, open_person_clips
 from keras_actrec.cache.schema import CLIP_MAPS, CLIPS_PER_SHARD, CacheOptions, plan_cache
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, ViewJob
+from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig, clip_frames, view_uniforms
 from keras_actrec.video.view_images import view_images
@@ -136,7 +136,7 @@ def map_network(model: keras.Model, batch_size: int) -> Callable[[np.ndarray], o
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipMapJob(ViewJob):
+class ClipMapJob(PersonClipJob):
     """Writes shards of the cache of clip maps.
 
     Attributes:

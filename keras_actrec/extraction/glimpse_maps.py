@@ -22,7 +22,7 @@ from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import CLIPS_PER_SHARD, GLIMPSE_MAPS, CacheOptions, plan_cache
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, ViewJob
+from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.video.rgb_clips import RGBClipConfig, crop_joints, crop_views, test_uniforms, training_uniforms
@@ -153,7 +153,7 @@ def glimpse_network(model: keras.Model, batch_size: int) -> Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlimpseMapJob(ViewJob):
+class GlimpseMapJob(PersonClipJob):
     """Writes shards of the cache of glimpse maps.
 
     Attributes:

@@ -1,14 +1,14 @@
-"""Views of clips through a frozen video network, into shards: what the caches of clip maps and of glimpse maps share."""
+"""Views of clips through a frozen network, into shards: what caches of clip maps, of glimpse maps and of frame cubes share."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import keras
 import numpy as np
@@ -25,9 +25,17 @@ _MOST_CLIPS_AHEAD = 4
 
 Arrays = tuple[np.ndarray, ...]
 Network = Callable[[np.ndarray], tuple[object, ...]]
-"""uint8 (batch size, F, S, S, 3) → tensors (batch size, …)."""
+"""uint8 (batch size, F, S, S, 3), or of single frames (batch size, H, W, C) → tensors (batch size, …)."""
 Loader = Callable[[str], Arrays]
-"""Clip id → the images of its views, uint8 (views, F, S, S, 3), and further arrays of the clip (views, …) for its shard."""
+"""Clip id → the images of its views, uint8 (views, F, S, S, 3), and further arrays of the clip (views, …) for its shard.
+A network of single frames gets the frames of all views, uint8 (views · F, H, W, C)."""
+
+
+class Clips(Protocol):
+    """What views are read from. `lengths`: clip id → frames; asked for after the clip was loaded."""
+
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +44,13 @@ class ViewJob:
 
     Attributes:
         directory, index: the cache and its plan.
-        clips_directory: the person clips.
-        batch_size: views per forward pass.
+        batch_size: views (or frames) per forward pass.
         model: the network itself where the process that built it does the work.
         weights: its weights where others do, so that all have the same and none has to read or draw them.
     """
 
     directory: Path
     index: CacheIndex
-    clips_directory: Path
     batch_size: int
     model: keras.Model | None = None
     weights: Arrays | None = None
@@ -60,7 +66,11 @@ class ViewJob:
         """The network as a function of batches of `batch_size` views."""
         raise NotImplementedError
 
-    def loader(self, clips: PersonClips) -> Loader:
+    def open_clips(self) -> Clips:
+        """Opens what is read, in the process that works."""
+        raise NotImplementedError
+
+    def loader(self, clips: Clips) -> Loader:
         """How a clip is read; an ActrecError leaves the clip out."""
         raise NotImplementedError
 
@@ -68,11 +78,15 @@ class ViewJob:
         """The writer of a shard; its `add` takes clip, arrays of the network, further ones, the clip's length."""
         raise NotImplementedError
 
+    def arrays(self, result: Arrays) -> Arrays:
+        """What the writer takes of the arrays of the network and the further ones."""
+        return result
+
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:
             limit_threads(threads)
         model = self.model or self.build(self.weights)
-        network, clips = self.network(model), open_person_clips(self.clips_directory)
+        network, clips = self.network(model), self.open_clips()
         load = self.loader(clips)
         readers = max(1, (threads or available_cores()) // 2)
 
@@ -86,12 +100,26 @@ class ViewJob:
                         left_out.append(LeftOut(clip_id, self.stage, str(result), result.file or ""))
                         writer.leave_out(left_out[-1])
                     else:
-                        writer.add(clip_id, *result, clips.lengths[clip_id])
+                        writer.add(clip_id, *self.arrays(result), clips.lengths[clip_id])
                     tick(1)
                 writer.finish()
             return ShardResult(shard, len(ids) - len(left_out), tuple(left_out))
 
         return write
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonClipJob(ViewJob):
+    """A `ViewJob` that reads person clips.
+
+    Attributes:
+        clips_directory: the person clips.
+    """
+
+    clips_directory: Path
+
+    def open_clips(self) -> PersonClips:
+        return open_person_clips(self.clips_directory)
 
 
 def _ahead(load: Loader, ids: Sequence[str], *, threads: int) -> Iterator[Arrays | ActrecError]:
