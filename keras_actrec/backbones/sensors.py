@@ -172,7 +172,7 @@ def _load_imagenet(model: keras.Model, config: SensorConfig) -> None:
     model.set_weights(source.get_weights())
 
 
-def load_sensor_weights(model: keras.Model, path: str | Path) -> None:
+def load_sensor_weights(model: keras.Model, path: str | Path, *, ways_out: str = _WAYS_OUT) -> None:
     """Loads an .h5 file into a sensor: Keras 3's `.weights.h5`, or the older form that keras.applications distributes.
 
     A classifier at the end of the file is passed over.
@@ -182,19 +182,17 @@ def load_sensor_weights(model: keras.Model, path: str | Path) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError("there is no such weights file", file=path, fix=_WAYS_OUT)
+        raise WeightsError("there is no such weights file", file=path, fix=ways_out)
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             if "layer_names" in root.attrs:
-                _load_older_form(model, root, path)
+                _load_older_form(model, root, path, ways_out)
                 return
             if "layers" not in file:
-                raise WeightsError(
-                    "the file holds no Keras weights", file=path, found=f"groups {list(file)[:5]}", fix=_WAYS_OUT
-                )
+                raise WeightsError("the file holds no Keras weights", file=path, found=f"groups {list(file)[:5]}", fix=ways_out)
     except OSError as error:
-        raise WeightsError(f"the file is no HDF5 file: {_first_line(error)}", file=path, fix=_WAYS_OUT) from error
+        raise WeightsError(f"the file is no HDF5 file: {_first_line(error)}", file=path, fix=ways_out) from error
     if not path.name.endswith(".weights.h5"):
         raise WeightsError("Keras 3 weights need a name that ends in .weights.h5", file=path, fix="rename the file")
     try:
@@ -202,10 +200,10 @@ def load_sensor_weights(model: keras.Model, path: str | Path) -> None:
             warnings.simplefilter("ignore")  # one line per layer; the error below says it once
             model.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
-        raise WeightsError(f"the weights do not fit {model.name}: {_first_line(error)}", file=path, fix=_WAYS_OUT) from error
+        raise WeightsError(f"the weights do not fit {model.name}: {_first_line(error)}", file=path, fix=ways_out) from error
 
 
-def _load_older_form(model: keras.Model, root: h5py.Group, path: Path) -> None:
+def _load_older_form(model: keras.Model, root: h5py.Group, path: Path, ways_out: str) -> None:
     """Layer by layer in the file's order, as Keras does; every shape is checked before anything is assigned."""
     groups = [(_text(name), root[_text(name)]) for name in root.attrs["layer_names"]]
     saved = [(name, [group[_text(w)][()] for w in group.attrs["weight_names"]]) for name, group in groups]
@@ -218,7 +216,7 @@ def _load_older_form(model: keras.Model, root: h5py.Group, path: Path) -> None:
             file=path,
             found=f"{len(saved)} layers with weights",
             expected=f"{len(layers)}",
-            fix=_WAYS_OUT,
+            fix=ways_out,
         )
     pairs = list(zip(layers, saved, strict=False))
     for layer, (name, arrays) in pairs:
@@ -230,7 +228,7 @@ def _load_older_form(model: keras.Model, root: h5py.Group, path: Path) -> None:
                 place=f"layer {name}",
                 found=found,
                 expected=expected,
-                fix=_WAYS_OUT,
+                fix=ways_out,
             )
     for layer, (_, arrays) in pairs:
         layer.set_weights(arrays)
