@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from keras_actrec.errors import VideoError
+from keras_actrec.video.avi import empty_frames
 from keras_actrec.video.frame_folder import FrameFolder
 
 # FFmpeg's own level, read when OpenCV opens its first video: a broken file is reported once, by a VideoError.
@@ -45,7 +46,8 @@ class VideoReader:
         path: the file or folder.
         width, height: size of a frame in pixels.
         frame_rate: frames per second; 0.0 where the container does not say, and for a folder.
-        frame_count: frames according to the container; 0 where it does not say.
+        frame_count: frames according to the container, without those of an AVI that hold nothing (`empty_frames`); 0 where it
+            does not say.
 
     Args:
         path: an .avi, .mp4 or any other file that this OpenCV build decodes; or a folder with a .jpg or .png file per frame,
@@ -72,7 +74,7 @@ class VideoReader:
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.frame_rate = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
-        self.frame_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.frame_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)) - empty_frames(self.path))
 
     def __enter__(self) -> VideoReader:
         return self
