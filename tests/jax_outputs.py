@@ -18,6 +18,7 @@ import keras_actrec.backbones.resnext3d
 import keras_actrec.layers.glimpse_sampler
 import keras_actrec.layers.soft_assignment
 import keras_actrec.models.glimpse_clouds
+import keras_actrec.models.rpan
 import keras_actrec.models.sta_hands
 import keras_actrec.models.vpn  # noqa: F401
 
