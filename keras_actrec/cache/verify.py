@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from keras_actrec.cache import clip_maps, glimpse_maps
+from keras_actrec.cache import clip_maps, frame_cubes, glimpse_maps
 from keras_actrec.cache.person_clip_writer import frame_name
 from keras_actrec.cache.reader import ShardHeader, read_header
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
+    FRAME_CUBES,
     GLIMPSE_MAPS,
     HAND_FEATURES,
     PERSON_CLIPS,
@@ -231,6 +232,11 @@ def _check_glimpse_maps(name: str, file: h5py.File, header: ShardHeader) -> Iter
     yield from _check_views(name, file, header, glimpse_maps.views_of(header.options), datasets)
 
 
+def _check_frame_cubes(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    datasets = {"cubes": (5, "cube"), "pooled": (3, "pooled features"), "joints": (4, "joints")}
+    yield from _check_views(name, file, header, frame_cubes.views_of(header.options), datasets)
+
+
 def _check_views(
     name: str, file: h5py.File, header: ShardHeader, views: int, datasets: Mapping[str, tuple[int, str]]
 ) -> Iterator[Problem]:
@@ -300,5 +306,6 @@ _CHECKS = {
     PERSON_CLIPS: _check_person_clips,
     CLIP_MAPS: _check_clip_maps,
     GLIMPSE_MAPS: _check_glimpse_maps,
+    FRAME_CUBES: _check_frame_cubes,
 }
 """What is in a shard of each kind, beyond what all have: (name, file, header) → problems."""
