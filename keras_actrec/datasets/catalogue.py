@@ -56,3 +56,13 @@ def open_dataset(name: str, root: str | Path, *, video: bool) -> ActionDataset:
     if name not in DATASETS:
         raise ConfigError("unknown data set", found=repr(name), expected=f"one of {', '.join(DATASETS)}")
     return DATASETS[name](Path(root), video)
+
+
+def open_videos(name: str, root: str | Path) -> ActionDataset:
+    """Indexes a data root for what needs videos and no joints; arguments and errors as for `open_dataset`.
+
+    JHMDB's clips need no joints then; the other data sets have none without.
+    """
+    if name in ("jhmdb", "sub_jhmdb"):
+        return JHMDB(root, subset=name == "sub_jhmdb", modality="video")
+    return open_dataset(name, root, video=True)

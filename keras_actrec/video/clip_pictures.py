@@ -59,8 +59,8 @@ class VideoPictures:
     Args:
         videos: clip id → video file, or folder of images.
         picture_size: (height, width) of the pictures.
-        lengths: clip id → frames, of the clips that are to be read, those of the pose cache for instance; None counts the frames
-            of each clip when its length is first asked for.
+        lengths: clip id → frames, of the clips that are to be read, those of the pose cache for instance; None counts the
+            frames of each clip when its length is first asked for.
 
     Attributes:
         picture_size, channels (3), stream ("rgb").

@@ -1,7 +1,8 @@
 """Views of a clip as RPAN takes them: T whole frames at equal intervals, and the joints of the first person in them.
 
-Source: "RPAN: An End-to-End Recurrent Pose-Attention Network for Action Recognition in Videos" (Du, Wang, Qiao), section 4.1: "8 frames are
-randomly sampled from each video with equal interval", and are not cropped. Mirrored views, as TSN has them, are not in the paper.
+Source: "RPAN: An End-to-End Recurrent Pose-Attention Network for Action Recognition in Videos" (Du, Wang, Qiao), section 4.1:
+"8 frames are randomly sampled from each video with equal interval", and so in testing; whole frames; "the training data sets
+[…] are augmented by the mirror operation".
 """
 
 from __future__ import annotations

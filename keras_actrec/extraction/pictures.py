@@ -1,0 +1,68 @@
+"""Pictures of the clips of a data set: from its videos, or from its cache of optical flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keras_actrec.cache.reader import PoseCache
+from keras_actrec.datasets.record import ActionDataset
+from keras_actrec.errors import CacheError, DatasetError
+from keras_actrec.extraction.poses import clips_with_poses, dataset_layout
+from keras_actrec.skeletons.layout import SkeletonLayout
+from keras_actrec.skeletons.layouts import LAYOUTS
+from keras_actrec.video.clip_pictures import Pictures, VideoPictures
+
+
+def dataset_pictures(
+    dataset: ActionDataset,
+    picture_size: tuple[int, int],
+    *,
+    pose_directory: str | Path | None = None,
+    flow_directory: str | Path | None = None,
+) -> Pictures:
+    """Opens the pictures of a data set.
+
+    Args:
+        dataset: with videos, or the one that the flow is of.
+        picture_size: (height, width); a cache of flow has its own.
+        pose_directory: its pose cache: then clips without poses do not exist, and a clip has as many frames as poses.
+        flow_directory: its cache of optical flow; None reads the videos.
+
+    Raises:
+        DatasetError: no clip has a video.
+        CacheError: the pose cache is absent, incomplete, of another data set or lacks clips; the cache of flow is absent,
+            incomplete or of another data set.
+        ConfigError: a side of the pictures is below 1.
+    """
+    if flow_directory is not None:
+        from keras_actrec.cache.flow import FlowCache
+
+        flow = FlowCache(flow_directory)
+        if flow.options.dataset != dataset.name:
+            raise CacheError(
+                "the cache of optical flow is of another data set", file=flow_directory, found=flow.options.dataset,
+                expected=dataset.name,
+            )  # fmt: skip
+        return flow
+    videos = {record.clip_id: record.video for record in dataset.records if record.video is not None}
+    if not videos:
+        raise DatasetError("no clip has a video", found=f"{len(dataset.records)} clips", fix="get the videos of the data set")
+    if pose_directory is None:
+        return VideoPictures(videos, picture_size)
+    clips, _ = clips_with_poses(dataset, pose_directory)
+    with PoseCache(pose_directory) as poses:
+        lengths = {clip: poses.lengths[clip] for clip in clips if clip in videos}
+    return VideoPictures(videos, picture_size, lengths=lengths)
+
+
+def cube_layout(dataset: ActionDataset, pose_directory: str | Path | None) -> SkeletonLayout:
+    """The layout of joints beside pictures: that of the pose cache, or of the data set where there is none.
+
+    Raises:
+        CacheError: the pose cache is absent or incomplete.
+        DatasetError: the data set has clips of several layouts.
+    """
+    if pose_directory is None:
+        return dataset_layout(dataset)
+    with PoseCache(pose_directory) as poses:
+        return LAYOUTS[poses.options.layout]
