@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from keras_actrec.backbones.inflated_resnet import build_inflated_resnet
 from keras_actrec.backbones.sensors import weights_checksum
 from keras_actrec.cache.glimpse_maps import GlimpseMapCache
 from keras_actrec.cache.person_clips import open_person_clips
 from keras_actrec.cache.reader import PoseCache
-from keras_actrec.cache.schema import flatten, load_index
 from keras_actrec.datasets.record import ActionDataset, LeftOut
-from keras_actrec.errors import WeightsError
 from keras_actrec.export import export_glimpse_clouds
 from keras_actrec.extraction.glimpse_maps import extract_glimpse_maps
-from keras_actrec.extraction.person_clips import extract_person_clips
-from keras_actrec.extraction.poses import extract_poses
-from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.models.glimpse_clouds import (
     BACKBONE,
     RECURRENCE,
@@ -37,19 +28,18 @@ from keras_actrec.pipelines.glimpse_clips import GlimpseMapSource, RGBClipSource
 from keras_actrec.pipelines.tf_data import LoaderErrors, steps_per_epoch, training_dataset
 from keras_actrec.recipes.glimpse_experiment import GlimpseExperiment
 from keras_actrec.recipes.glimpse_initial import InitialRun, open_initial_run
-from keras_actrec.recipes.parts import Parts, clip_parts, protocol_split
-from keras_actrec.recipes.reports import write_results
+from keras_actrec.recipes.parts import Parts
 from keras_actrec.recipes.run import ExperimentResult, Extra
-from keras_actrec.skeletons.layouts import LAYOUTS
+from keras_actrec.recipes.video_run import VideoRun, available_backbone, begin_run, check_same_backbone, with_checksum
 from keras_actrec.training.checkpoints import save_weights
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.evaluation import evaluate
 from keras_actrec.training.glimpse_objective import glimpse_clouds_objective
-from keras_actrec.training.results import RunDescription, write_left_out
 from keras_actrec.training.stages import StageHistory, is_begun, run_stage
-from keras_actrec.training.strategies import build_strategy
 
 log = logging.getLogger(__name__)
+
+GlimpseRun = VideoRun[GlimpseExperiment]
 
 STREAMS = {"glimpse_clouds": "logits"}
 _TEST_ROWS = {"end_to_end": 20, "on_maps": 80}  # rows of a test batch: frames take 5 MB and their activations more, maps 3 MB
@@ -107,110 +97,79 @@ def run_glimpse_experiment(
         ActrecError: bad files that leave nothing to train on, options that do not fit each other or an existing cache,
             weights that cannot be had, a full disk. Single bad clips are left out and listed instead.
     """
-    started = time.monotonic()
-    split = protocol_split(dataset, experiment.protocol)
-    if experiment.workers > 1:
-        share_gpus()  # with the workers of the extraction: too late once the strategy has them
-    strategy = build_strategy(experiment.strategy)
-    experiment, backbone = _build_backbone(experiment, strategy)  # first: weights that cannot be had end the run here
-    source, left_out = _open_caches(dataset, experiment, backbone)
-    experiment.workdir.mkdir(parents=True, exist_ok=True)
-    write_left_out(experiment.workdir / "left_out.csv", left_out)
-    parts = clip_parts(dataset, split, source, experiment)
-    clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
-    log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
+    run, backbone = _build_backbone(begin_run(dataset, experiment))  # first: weights that cannot be had end the run here
+    experiment = run.experiment
+    source, left_out = _open_caches(run, backbone)
+    parts = run.parts(source, left_out)
 
-    trained = _train(dataset, experiment, source, backbone, parts, strategy)
+    trained = _train(run, source, backbone, parts)
     evaluation = evaluate(
         trained.model, source, parts["test"], streams=STREAMS, pooling="mean", batch_rows=_TEST_ROWS[experiment.train]
     )
-    metrics = write_results(
-        experiment.workdir, _description(dataset, experiment, parts, backbone), evaluation, dataset.class_names,
-        left_out, trained.histories,
-        configuration=_configuration(experiment, trained.config, strategy.num_replicas_in_sync),
-        seconds=time.monotonic() - started, extra={} if extra is None else extra(evaluation),
+    metrics = run.write_results(
+        evaluation, parts, left_out, trained.histories, model="glimpse_clouds",
+        weights=with_checksum(experiment.backbone, backbone.checksum),
+        configuration=_configuration(experiment, trained.config), extra=extra,
     )  # fmt: skip
-    export = _export(dataset, experiment, trained, backbone, strategy)
-    return ExperimentResult(metrics, evaluation, left_out, export)
+    return ExperimentResult(metrics, evaluation, left_out, _export(run, trained, backbone))
 
 
 # Before anything long ---------------------------------------------------------------------------------------------------------
 
 
-def _build_backbone(
-    experiment: GlimpseExperiment, strategy: tf.distribute.Strategy
-) -> tuple[GlimpseExperiment, _Backbone]:  # fmt: skip
-    """The backbone that the run begins with, and the experiment with the weights that it has then."""
+def _build_backbone(run: GlimpseRun) -> tuple[GlimpseRun, _Backbone]:
+    """The backbone that the run begins with, and the run with the weights that it has then."""
+    experiment = run.experiment
     initial = None if experiment.initial is None else open_initial_run(experiment.initial)
     weights = None if initial is None else initial.weights_for(experiment.backbone)
-    with strategy.scope():
-        try:
-            model = build_inflated_resnet(experiment.backbone, weights=weights)
-        except WeightsError as error:
-            if experiment.data_root is not None or experiment.backbone.weights != "imagenet":
-                raise
-            warnings.warn(
-                f"the synthetic default goes on with RANDOM backbone weights, which say nothing about real data: {error}",
-                stacklevel=3,
-            )
-            experiment = replace(experiment, backbone=replace(experiment.backbone, weights="random"))
-            model = build_inflated_resnet(experiment.backbone)
+    with run.strategy.scope():
+        config, model = available_backbone(
+            experiment.backbone,
+            lambda config: build_inflated_resnet(config, weights=weights),
+            synthetic=experiment.data_root is None,
+        )
     if weights is not None and experiment.train == "on_maps":  # for the extraction, and for runs that start from this one
         save_weights(model, experiment.workdir / BACKBONE_FILE)
-        own = str(experiment.workdir / BACKBONE_FILE)
-        experiment = replace(experiment, backbone=replace(experiment.backbone, weights=own))
-    return experiment, _Backbone(model, initial, weights_checksum(model))
+        config = replace(config, weights=str(experiment.workdir / BACKBONE_FILE))
+    run = replace(run, experiment=replace(experiment, backbone=config))
+    return run, _Backbone(model, initial, weights_checksum(model))
 
 
-def _open_caches(
-    dataset: ActionDataset, experiment: GlimpseExperiment, backbone: _Backbone
-) -> tuple[Source, tuple[LeftOut, ...]]:
+def _open_caches(run: GlimpseRun, backbone: _Backbone) -> tuple[Source, tuple[LeftOut, ...]]:
     """Writes what is missing of the caches and opens them; also gives the clips without what the run needs, and why."""
-    poses, clips, maps = (experiment.caches / name for name in ("poses", "rgb_clips", "glimpse_maps"))
-    run = {"workers": experiment.workers, "progress": True, "retry_left_out": experiment.retry_left_out}
-    layout = LAYOUTS[experiment.layout] if experiment.layout else None
-    reports = [extract_poses(dataset, poses, layout=layout, **run)]
-    reports.append(extract_person_clips(dataset, poses, clips, crop=experiment.crop, pixel_size=experiment.pixel_size, **run))
-    labels = {record.clip_id: record.label for record in dataset.records}
-    joints = experiment.joint_layout(dataset)
+    experiment = run.experiment
+    clips, maps = (experiment.caches / name for name in ("rgb_clips", "glimpse_maps"))
+    reports = [run.extract_poses(), run.extract_person_clips(clips, experiment.crop)]
+    joints = experiment.joint_layout(run.dataset)
     if experiment.train == "on_maps":
         views = {"views": experiment.clips, "training_views": experiment.training_views}
-        reports.append(extract_glimpse_maps(clips, poses, maps, backbone=experiment.backbone, **views, **run))
-        _check_same_backbone(maps, backbone)
-        source = GlimpseMapSource(GlimpseMapCache(maps), labels, experiment.clips, layout=joints)
-    else:
-        source = RGBClipSource(open_person_clips(clips), PoseCache(poses), labels, experiment.clips, layout=joints)
-    return source, (*dataset.left_out, *(clip for report in reports for clip in report.left_out))
-
-
-def _check_same_backbone(maps: Path, backbone: _Backbone) -> None:
-    """The exported network has to see what the maps show."""
-    found = load_index(maps).options.weights_checksum
-    if found != backbone.checksum:
-        raise WeightsError(
-            "the backbone's weights changed while the maps were made of them", file=maps, found=found[:12],
-            expected=backbone.checksum[:12], fix="run the same command again",
+        reports.append(
+            extract_glimpse_maps(clips, run.poses, maps, backbone=experiment.backbone, **views, **run.extraction)
         )  # fmt: skip
+        check_same_backbone(
+            maps, backbone.checksum, problem="the backbone's weights changed while the maps were made of them",
+            fix="run the same command again",
+        )  # fmt: skip
+        source = GlimpseMapSource(GlimpseMapCache(maps), run.labels, experiment.clips, layout=joints)
+    else:
+        source = RGBClipSource(
+            open_person_clips(clips), PoseCache(run.poses), run.labels, experiment.clips, layout=joints
+        )  # fmt: skip
+    return source, run.left_out(reports)
 
 
 # Training ---------------------------------------------------------------------------------------------------------------------
 
 
-def _train(
-    dataset: ActionDataset,
-    experiment: GlimpseExperiment,
-    source: Source,
-    backbone: _Backbone,
-    parts: Parts,
-    strategy: tf.distribute.Strategy,
-) -> _Trained:
+def _train(run: GlimpseRun, source: Source, backbone: _Backbone, parts: Parts) -> _Trained:
     """Section 6: the global model, then the whole network from its backbone and its regression of poses."""
+    experiment = run.experiment
     end_to_end = experiment.train == "end_to_end"
-    stages = experiment.stages(experiment.model(dataset, backbone.model))
+    stages = experiment.stages(experiment.model(run.dataset, backbone.model))
     model, histories = None, []
     for stage, config in stages:
         keras.utils.set_random_seed(experiment.seed)  # for each: a resumed run may begin with the second
-        with strategy.scope():
+        with run.strategy.scope():
             backbone.model.trainable = end_to_end and not (experiment.freeze_backbone and stage is experiment.clouds_stage)
             previous, model = model, glimpse_clouds(config, backbone.model if end_to_end else None)
         copied: tuple[str, ...] = ()
@@ -224,8 +183,8 @@ def _train(
         log.info("stage %s: %s, %s", stage.name, experiment.preset, experiment.train)
         history = run_stage(
             model, model, source, parts["train"], parts["validation"], stage, experiment.workdir,
-            strategy=strategy, resume=experiment.resume, objective=glimpse_clouds_objective(config),
-            settings=_decisive(experiment, config, backbone, [one for one, _ in stages[: len(histories)]]),
+            strategy=run.strategy, resume=experiment.resume, objective=glimpse_clouds_objective(config),
+            settings=_decisive(run, config, backbone, [one for one, _ in stages[: len(histories)]]),
         )  # fmt: skip
         histories.append(history)
     return _Trained(model, stages[-1][1], tuple(histories))
@@ -263,30 +222,11 @@ def _start_distance(
 # What is left behind ----------------------------------------------------------------------------------------------------------
 
 
-def _description(
-    dataset: ActionDataset, experiment: GlimpseExperiment, parts: Parts, backbone: _Backbone
-) -> RunDescription:  # fmt: skip
-    return RunDescription(
-        dataset=dataset.name,
-        protocol=experiment.protocol,
-        model="glimpse_clouds",
-        preset=experiment.preset,
-        seed=experiment.seed,
-        clips={name: len(ids) for name, ids in parts.items()},
-        # As the training began: with `initial` not those that `backbone` names.
-        weights={**asdict(experiment.backbone), "weights_checksum": backbone.checksum},
-    )
-
-
-def _configuration(experiment: GlimpseExperiment, config: GlimpseCloudsConfig, devices: int) -> dict[str, object]:
+def _configuration(experiment: GlimpseExperiment, config: GlimpseCloudsConfig) -> dict[str, object]:
     return {
         **_inputs_and_model(experiment, config),
         **{f"{name}_stage": getattr(experiment, f"{name}_stage").as_json() for name in ("global", "clouds")},
         "freeze_backbone": experiment.freeze_backbone,
-        "holdout": experiment.holdout,
-        "holdout_unit": experiment.holdout_unit,
-        "initial": None if experiment.initial is None else str(experiment.initial),
-        "devices": devices,
     }
 
 
@@ -302,40 +242,30 @@ def _inputs_and_model(experiment: GlimpseExperiment, config: GlimpseCloudsConfig
 
 
 def _decisive(
-    experiment: GlimpseExperiment, config: GlimpseCloudsConfig, backbone: _Backbone, before: list[StageConfig]
-) -> dict[str, object]:
-    """What a resumed stage has to share beside what `run_stage` knows: else one preset's weights went by another's name."""
-    settings = {
-        **_inputs_and_model(experiment, config),
+    run: GlimpseRun, config: GlimpseCloudsConfig, backbone: _Backbone, before: list[StageConfig]
+) -> dict[str, object]:  # fmt: skip
+    return run.decisive({
+        **_inputs_and_model(run.experiment, config),
         # Its weights are known by their checksum, wherever the file lies now.
-        "backbone": {**asdict(experiment.backbone), "weights": backbone.checksum, "trains": backbone.model.trainable},
+        "backbone": {**asdict(run.experiment.backbone), "weights": backbone.checksum, "trains": backbone.model.trainable},
         "initial": None if backbone.initial is None else backbone.initial.digest,
-        "experiment_seed": experiment.seed,
         "stages_before": [stage.as_json() for stage in before],
-    }
-    return flatten(json.loads(json.dumps(settings)))
+    })  # fmt: skip
 
 
-def _export(
-    dataset: ActionDataset,
-    experiment: GlimpseExperiment,
-    trained: _Trained,
-    backbone: _Backbone,
-    strategy: tf.distribute.Strategy,
-) -> Path:
-    model = trained.model
+def _export(run: GlimpseRun, trained: _Trained, backbone: _Backbone) -> Path:
+    experiment, model = run.experiment, trained.model
     if experiment.train == "on_maps":
-        with strategy.scope():
+        with run.strategy.scope():
             model = with_backbone(trained.config, model, backbone.model)
-    poses = load_index(experiment.caches / "poses").options
     return export_glimpse_clouds(
         model,
         experiment.workdir / "export",
-        class_names=dataset.class_names,
-        layout=experiment.joint_layout(dataset),
+        class_names=run.dataset.class_names,
+        layout=experiment.joint_layout(run.dataset),
         sampling=experiment.clips,
         picture_size=experiment.crop.size,
         crop=asdict(experiment.crop),
-        backbone={**asdict(experiment.backbone), "weights_checksum": weights_checksum(backbone.model)},
-        cleaning=dict(poses.options["cleaning"]),
+        backbone=with_checksum(experiment.backbone, weights_checksum(backbone.model)),
+        cleaning=run.cleaning,
     )

@@ -17,16 +17,11 @@ from keras_actrec.backbones.inflated_resnet import InflatedResNetConfig
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.person_clips import PersonCropConfig
-from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.models.glimpse_clouds_config import GlimpseCloudsConfig, preset
-from keras_actrec.recipes.parts import check_holdout
-from keras_actrec.skeletons.layout import SkeletonLayout
-from keras_actrec.skeletons.layouts import LAYOUTS
-from keras_actrec.synthetic.dataset import SyntheticConfig
+from keras_actrec.recipes.video_experiment import VideoExperiment, paper_task
 from keras_actrec.training.config import StageConfig
 from keras_actrec.video.rgb_clips import RGBClipConfig
 
-TRAINS = ("end_to_end", "on_maps")
 OFFICIAL = "glimpse_clouds_official"
 PAPER_GLOBAL_STAGE = StageConfig(name="global", learning_rate=1e-4, batch_size=40)
 PAPER_CLOUDS_STAGE = StageConfig(name="clouds", learning_rate=1e-4, batch_size=40)
@@ -38,74 +33,42 @@ TASKS: Mapping[str, str] = MappingProxyType({"ntu_rgbd": "cross_subject", "nucla
 
 
 @dataclass(frozen=True)
-class GlimpseExperiment:
+class GlimpseExperiment(VideoExperiment):
     """Everything that decides the result of one run of Glimpse Clouds on a data set that is at hand.
 
     Attributes:
-        workdir: results: checkpoints, logs, metrics, pictures, export; and caches, unless `cache_dir` is given.
-        protocol: one of the data set's protocols.
         preset: preset of `keras_actrec.models.glimpse_clouds`.
-        layout: name of the joint layout that clips are retargeted to; None keeps the data set's own.
+        train: see `VideoExperiment`. "end_to_end" is from frames (the paper): stage "global" trains the backbone with a
+            classifier on top (section 6), then stage "clouds" the whole network from it. "on_maps" has one stage for the rest.
+            Presets of the global model have stage "global" alone.
+        initial: working directory of a finished run of Glimpse Clouds that takes the place of stage "global": that stage alone
+            (preset "global"), or the whole model of another data set ("we used the model trained on NTU as a pre-trained model
+            and fine-tuned it on N-UCLA"). If its backbone was trained, `train` "on_maps" takes the maps of that one.
         backbone: the inflated ResNet-50; frames and image size are those of `clips`.
         clips: frames, crops, test views.
         crop: which part of the videos is seen: whole frames of 256×256 in the paper.
-        pixel_size: (width, height) of the frame that the skeleton's pixels refer to, where the videos have another size.
-        train: "end_to_end" trains the backbone too, from frames (the paper): stage "global" trains it with a classifier on top
-            (section 6), then stage "clouds" the whole network from it. "on_maps" computes its maps once, frozen, and trains the
-            rest on them in one stage, which takes no GPU. Presets of the global model have stage "global" alone.
         training_views: views of a clip that `train` "on_maps" trains on, drawn for each clip by itself.
         global_stage, clouds_stage: the training.
         freeze_backbone: whether the backbone stays as stage "global" left it, as in the published code.
-        initial: working directory of a finished run of Glimpse Clouds whose weights, classifiers excepted, training starts
-            from, in the place of stage "global": that stage alone (preset "global"), or the whole model of another data set
-            ("we used the model trained on NTU as a pre-trained model and fine-tuned it on N-UCLA"). If its backbone was
-            trained, `train` "on_maps" takes the maps of that one.
-        holdout, holdout_unit: see `keras_actrec.recipes.experiment.Experiment`.
-        strategy: "mirrored" or "none".
-        workers: processes of the extraction.
-        seed: initial weights and hold-out; the stages have one of their own, see `with_seed`.
-        resume: go on with a training that was stopped. A finished one is tested anew.
-        retry_left_out: try clips again that an earlier extraction left out.
-        cache_dir: folder of the caches, which several runs can share.
-        data_root: folder of the data set; None makes the synthetic one of `synthetic` below the caches.
-        synthetic: what the synthetic data set is, where there is no data root.
+
+    The others are those of `VideoExperiment`.
 
     Raises:
         ConfigError: a value out of range, or values that do not fit each other.
     """
 
-    workdir: Path
-    protocol: str = "cross_subject"
     preset: str = "glimpse_clouds_paper"
-    layout: str | None = None
     backbone: InflatedResNetConfig = InflatedResNetConfig()
     clips: RGBClipConfig = RGBClipConfig()
     crop: PersonCropConfig = PersonCropConfig(size=256, box="whole")
-    pixel_size: tuple[int, int] | None = None
-    train: str = "end_to_end"
     training_views: int = 5
     global_stage: StageConfig = PAPER_GLOBAL_STAGE
     clouds_stage: StageConfig = PAPER_CLOUDS_STAGE
     freeze_backbone: bool = False
-    initial: Path | None = None
-    holdout: float = 0.05
-    holdout_unit: str = "clip"
-    strategy: str = "mirrored"
-    workers: int = 1
-    seed: int = 0
-    resume: bool = False
-    retry_left_out: bool = False
-    cache_dir: Path | None = None
-    data_root: Path | None = None
-    synthetic: SyntheticConfig = SyntheticConfig()
 
     def __post_init__(self):
-        check_holdout(self)
+        super().__post_init__()
         preset(self.preset, classes=2)  # an unknown one is refused before anything long
-        for name, choices in (("train", TRAINS), ("layout", (None, *LAYOUTS))):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigError(f"unknown {name}", found=repr(value), expected=f"one of {', '.join(map(str, choices))}")
         for name in ("frames", "image_size"):
             found, expected = getattr(self.backbone, name), getattr(self.clips, name)
             if found != expected:
@@ -121,15 +84,6 @@ class GlimpseExperiment:
             raise ConfigError(
                 "both stages have one name, and so one folder", found=repr(self.clouds_stage.name), expected="two names"
             )
-
-    @property
-    def caches(self) -> Path:
-        """Folder of the caches."""
-        return self.cache_dir or self.workdir / "cache"
-
-    def joint_layout(self, dataset: ActionDataset) -> SkeletonLayout:
-        """The layout of the poses that the model regresses."""
-        return LAYOUTS[self.layout] if self.layout else dataset_layout(dataset)
 
     def model(self, dataset: ActionDataset, backbone: keras.Model) -> GlimpseCloudsConfig:
         """Configuration of the network: the preset with the sizes that the data and the backbone decide."""
@@ -161,9 +115,8 @@ def glimpse_experiment(name: str, workdir: Path, *, preset: str = "glimpse_cloud
     Raises:
         ConfigError: a data set that the paper does not use.
     """
-    if name not in TASKS:
-        raise ConfigError("the paper has no settings for this data set", found=repr(name), expected=", ".join(TASKS))
-    return GlimpseExperiment(workdir=workdir, protocol=TASKS[name], preset=preset, freeze_backbone=preset == OFFICIAL)
+    protocol = paper_task(TASKS, name)
+    return GlimpseExperiment(workdir=workdir, protocol=protocol, preset=preset, freeze_backbone=preset == OFFICIAL)
 
 
 def embedded_default(workdir: Path, *, preset: str = "glimpse_clouds_paper") -> GlimpseExperiment:
@@ -194,9 +147,3 @@ def embedded_default(workdir: Path, *, preset: str = "glimpse_clouds_paper") -> 
         strategy="none",  # XLA, which halves the time of a step, compiles for one device
         **stages,
     )
-
-
-def with_seed(experiment: GlimpseExperiment, seed: int) -> GlimpseExperiment:
-    """The same experiment from another seed, its stages included; the data, their views and the backbone stay."""
-    stages = {name: replace(getattr(experiment, name), seed=seed) for name in ("global_stage", "clouds_stage")}
-    return replace(experiment, seed=seed, **stages)

@@ -55,7 +55,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> GlimpseExperiment:
     Raises:
         ConfigError: values that make no sense.
     """
-    from keras_actrec.recipes.glimpse_experiment import embedded_default, glimpse_experiment, with_seed
+    from keras_actrec.recipes.glimpse_experiment import embedded_default, glimpse_experiment
+    from keras_actrec.recipes.video_experiment import with_seed
 
     if args.data_root is None:
         base = embedded_default(args.workdir, preset=args.preset)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from keras_actrec.datasets.record import ActionDataset, Split
+from keras_actrec.datasets.record import ActionDataset, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.pipelines.clip_source import ClipSource
 from keras_actrec.training.holdout import hold_out
+from keras_actrec.training.results import write_left_out
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ Parts = Mapping[str, tuple[str, ...]]
 
 
 class HoldsOut(Protocol):
-    """What an experiment says about its parts: `recipes.experiment.Experiment` and `recipes.vpn_experiment.VPNExperiment`."""
+    """What an experiment says about its parts: `recipes.experiment.Experiment`, `recipes.video_experiment.VideoExperiment`."""
 
     workdir: Path
     protocol: str
@@ -84,3 +85,20 @@ def clip_parts(dataset: ActionDataset, split: Split, source: ClipSource, experim
         sides["train"], source.label, fraction=experiment.holdout, seed=experiment.seed, groups=groups
     )  # fmt: skip
     return {"train": train, "validation": validation, "test": sides["test"]}
+
+
+def listed_parts(
+    dataset: ActionDataset, split: Split, source: ClipSource, left_out: Sequence[LeftOut], experiment: HoldsOut
+) -> Parts:  # fmt: skip
+    """`clip_parts`, once the clips that were left out are listed in left_out.csv; says how many clips there are.
+
+    Raises:
+        DatasetError: see `clip_parts`.
+        DiskFullError: no space left.
+    """
+    experiment.workdir.mkdir(parents=True, exist_ok=True)
+    write_left_out(experiment.workdir / "left_out.csv", left_out)
+    parts = clip_parts(dataset, split, source, experiment)
+    clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
+    log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
+    return parts

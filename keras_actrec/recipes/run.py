@@ -24,11 +24,10 @@ from keras_actrec.models.sta_hands import (
 from keras_actrec.pipelines.subsequences import SubsequenceSource
 from keras_actrec.recipes.experiment import Experiment
 from keras_actrec.recipes.initial import copy_initial_weights
-from keras_actrec.recipes.parts import Parts, clip_parts, protocol_split
+from keras_actrec.recipes.parts import Parts, listed_parts, protocol_split
 from keras_actrec.recipes.reports import write_report
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.training.evaluation import Evaluation, evaluate
-from keras_actrec.training.results import write_left_out
 from keras_actrec.training.stages import StageHistory, run_stage
 from keras_actrec.training.strategies import build_strategy
 
@@ -72,12 +71,7 @@ def run_experiment(dataset: ActionDataset, experiment: Experiment, *, extra: Ext
     started = time.monotonic()
     split = protocol_split(dataset, experiment.protocol)
     source, left_out = prepare_source(dataset, experiment)
-    experiment.workdir.mkdir(parents=True, exist_ok=True)
-    write_left_out(experiment.workdir / "left_out.csv", left_out)
-    parts = clip_parts(dataset, split, source, experiment)
-    clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
-    log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
-
+    parts = listed_parts(dataset, split, source, left_out, experiment)
     model, histories = _train(dataset, source, parts, experiment)
     evaluation = evaluate(model, source.with_views(experiment.test_views), parts["test"])
     metrics, export = write_report(

@@ -51,7 +51,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> VPNExperiment:
     Raises:
         ConfigError: real data without weights for the backbone; values that make no sense.
     """
-    from keras_actrec.recipes.vpn_experiment import embedded_default, vpn_experiment, with_seed
+    from keras_actrec.recipes.video_experiment import with_seed
+    from keras_actrec.recipes.vpn_experiment import embedded_default, vpn_experiment
 
     if args.data_root is None:
         base = embedded_default(args.workdir, preset=args.preset)

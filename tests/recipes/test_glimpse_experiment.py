@@ -18,8 +18,8 @@ from keras_actrec.recipes.glimpse_experiment import (
     GlimpseExperiment,
     embedded_default,
     glimpse_experiment,
-    with_seed,
 )
+from keras_actrec.recipes.video_experiment import with_seed
 from keras_actrec.skeletons.layouts import KINECT_V2
 from keras_actrec.training.config import StageConfig
 from keras_actrec.video.rgb_clips import RGBClipConfig

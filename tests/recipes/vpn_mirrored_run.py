@@ -27,7 +27,7 @@ def main(root: Path, place: Path) -> dict:
 
     tf.config.run_functions_eagerly(True)  # tracing for two devices takes most of the time
     dataset, found = SyntheticNTU(root), {}
-    with patch("keras_actrec.recipes.vpn.build_strategy", lambda name: strategy):
+    with patch("keras_actrec.recipes.video_run.build_strategy", lambda name: strategy):
         for train in ("end_to_end", "on_maps"):
             experiment = tiny_vpn(
                 place / train, cache_dir=place / "cache", train=train, stage=ONE_EPOCH, test_image_size=LARGER
