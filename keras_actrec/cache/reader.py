@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
+    FLOW,
     FRAME_CUBES,
     GLIMPSE_MAPS,
     HAND_FEATURES,
@@ -38,8 +39,9 @@ _GO_ON = {
     CLIP_MAPS: "run preprocessing/extract_clip_maps.py again with the same options: it goes on from here",
     GLIMPSE_MAPS: "run preprocessing/extract_glimpse_maps.py again with the same options: it goes on from here",
     FRAME_CUBES: "run preprocessing/extract_frame_cubes.py again with the same options: it goes on from here",
+    FLOW: "run preprocessing/extract_flow.py again with the same options: it goes on from here",
 }
-_WITH_OFFSETS = (HAND_FEATURES, PERSON_CLIPS)
+_WITH_OFFSETS = (HAND_FEATURES, PERSON_CLIPS, FLOW)
 
 
 @dataclass(frozen=True)

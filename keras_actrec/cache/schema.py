@@ -11,7 +11,7 @@ Pose shard: a group per clip, `clips/<clip id>`, with `joints` (T, 2, J, 3) floa
 NaN where there is none, `test_frames` (K, F) int32, `test_tensors` (K, F, W, 3) float32, and the attribute `cleaning` (JSON).
 Feature shard: `features` (sum of T, 4, 2048) float16, `mask` (sum of T, 4) bool, `offsets` (first row of each clip).
 Person-clip shard: see `person_clip_writer`. Clip-map shard: see `clip_maps`. Glimpse-map shard: see `glimpse_maps`.
-Frame-cube shard: see `frame_cubes`.
+Frame-cube shard: see `frame_cubes`. Flow shard: see `flow`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ PERSON_CLIPS = "person_clips"
 CLIP_MAPS = "clip_maps"
 GLIMPSE_MAPS = "glimpse_maps"
 FRAME_CUBES = "frame_cubes"
-KINDS = (POSES, HAND_FEATURES, PERSON_CLIPS, CLIP_MAPS, GLIMPSE_MAPS, FRAME_CUBES)
+FLOW = "flow"
+KINDS = (POSES, HAND_FEATURES, PERSON_CLIPS, CLIP_MAPS, GLIMPSE_MAPS, FRAME_CUBES, FLOW)
 CLIPS_PER_SHARD = 64
 
 _FRESH = "give another folder, or delete this one and run the extraction again"

@@ -14,6 +14,7 @@ from keras_actrec.cache.person_clip_writer import frame_name
 from keras_actrec.cache.reader import ShardHeader, read_header
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
+    FLOW,
     FRAME_CUBES,
     GLIMPSE_MAPS,
     HAND_FEATURES,
@@ -261,6 +262,27 @@ def _check_views(
                 yield Problem(name, clip, f"does not read: {_first_line(error)}", _REPAIR)
 
 
+def _check_flow(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
+    flow, sizes = file["flow"], file["source_sizes"][()]
+    expected = (sum(header.lengths.values()), 2, *header.options.options["picture_size"])
+    if flow.shape != expected or flow.dtype != np.uint8:
+        yield Problem(name, "", f"flow {flow.dtype} {flow.shape}, but the clips make uint8 {expected}", _REPAIR)
+        return
+    if sizes.shape != (len(header.lengths), 2) or (sizes < 1).any():
+        yield Problem(name, "", f"sizes of the videos {sizes.shape} or not positive for {len(header.lengths)} clips", _REPAIR)
+    first = 0
+    for clip, length in header.lengths.items():
+        if header.offsets[clip] != first:
+            yield Problem(name, clip, f"starts at row {header.offsets[clip]} instead of {first}", _REPAIR)
+        for frame in range(length):
+            try:
+                flow[first + frame]  # its checksum is all that can be wrong
+            except _DAMAGE as error:
+                yield Problem(name, clip, f"the flow of frame {frame} does not read: {_first_line(error)}", _REPAIR)
+                break
+        first += length
+
+
 def _check_person_clips(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
     total, size = sum(header.lengths.values()), header.options.options["size"]
     boxes = file["boxes"][()]
@@ -307,5 +329,6 @@ _CHECKS = {
     CLIP_MAPS: _check_clip_maps,
     GLIMPSE_MAPS: _check_glimpse_maps,
     FRAME_CUBES: _check_frame_cubes,
+    FLOW: _check_flow,
 }
 """What is in a shard of each kind, beyond what all have: (name, file, header) → problems."""

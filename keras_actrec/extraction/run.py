@@ -25,9 +25,10 @@ class ExtractionReport:
         done: clips written in this run.
         skipped: clips that were already there.
         left_out: clips of the cache that are left out, in this run or before, and why.
-        crops: crops that went through the network in this run, or were written.
+        crops: crops that went through the network in this run, or were written; or whatever `unit` names.
         seconds: duration of the run.
         notes: remarks on clips written in this run that are worth a look.
+        unit: what `crops` counts.
     """
 
     directory: Path
@@ -37,6 +38,7 @@ class ExtractionReport:
     crops: int
     seconds: float
     notes: tuple[str, ...]
+    unit: str = "crops"
 
     @property
     def clips_per_second(self) -> float:
@@ -52,7 +54,7 @@ class ExtractionReport:
             f"{len(self.left_out)} left out"
         ]
         if self.crops:
-            lines.append(f"{self.crops} crops, {self.crops_per_second:.1f} crops/s")
+            lines.append(f"{self.crops} {self.unit}, {self.crops_per_second:.1f} {self.unit}/s")
         lines += [f"left out: {entry.clip_id}: {entry.reason}" for entry in self.left_out]
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -69,6 +71,7 @@ def run_extraction(
     progress: bool | None = None,
     share: tuple[int, int] = (0, 1),
     retry_left_out: bool = False,
+    unit: str = "crops",
 ) -> ExtractionReport:
     """Writes the shards of a plan that hold any of `clip_ids` and are not there yet.
 
@@ -82,6 +85,7 @@ def run_extraction(
         progress: show the bar; None shows it on a terminal only.
         share: (i, n): this run writes every n-th shard from the i-th on; other machines write the others.
         retry_left_out: also write shards anew that left clips out.
+        unit: what the job counts, for the report.
 
     Raises:
         ConfigError: workers or share make no sense.
@@ -111,7 +115,7 @@ def run_extraction(
     done = sum(result.done for result in results)
     crops = sum(result.crops for result in results)
     notes = tuple(note for result in results for note in result.notes)
-    return ExtractionReport(Path(directory), done, there - done, left_out, crops, seconds, notes)
+    return ExtractionReport(Path(directory), done, there - done, left_out, crops, seconds, notes, unit)
 
 
 def check_run(workers: int, share: tuple[int, int]) -> None:
