@@ -11,6 +11,7 @@ from keras_actrec.errors import ConfigError
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 KEEPS = ("best", "last")
+DECAYS = ("decoupled", "coupled")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class StageConfig:
         epochs: most epochs that are trained.
         patience: epochs without a lower validation loss after which training stops; without effect where the stage does not
             stop early, see `stops_early`.
-        weight_decay: decoupled weight decay per step and unit of learning rate, of either optimizer ("adam": AdamW).
+        weight_decay: weight decay λ of either optimizer, of all variables that train; how it acts, `decay` says.
         checkpoint_seconds: fewest seconds between two checkpoints; 0 writes one after every epoch. A killed run repeats the
             epochs since the last one, with the same result.
         schedule: of the learning rate, step by step. "constant", or "cosine": from 0 linearly up over `warmup_epochs`, then
@@ -46,6 +47,9 @@ class StageConfig:
             fallen, the steps before it still count with the rate that they were taken with); without effect on "adam".
         step_epochs: epochs with the same rate in the schedule "step"; without effect on others.
         step_factor: what the rate is multiplied with after them; without effect on others.
+        decay: "decoupled": before each step a variable loses learning rate · λ of itself ("adam": AdamW), or "coupled", of
+            "sgd" alone: λθ is added to the gradient, so that it gains momentum as the rest does. That is the gradient of
+            λ/2 ‖θ‖² in the loss, as Caffe has it (RPAN, equation 11); the losses of a history are without.
 
     Raises:
         ConfigError: a value out of range.
@@ -68,6 +72,7 @@ class StageConfig:
     momentum: float = 0.9
     step_epochs: int = 10
     step_factor: float = 0.1
+    decay: str = "decoupled"
 
     def __post_init__(self):
         if not self.name or any(character in self.name for character in "/\\") or self.name.startswith("."):
@@ -84,7 +89,7 @@ class StageConfig:
                 self._refuse(field, "0 or a number above 0")
         if self.jit_compile not in (True, False, "auto"):
             self._refuse("jit_compile", 'True, False or "auto"')
-        for field, values in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("keep", KEEPS)):
+        for field, values in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("keep", KEEPS), ("decay", DECAYS)):
             if getattr(self, field) not in values:
                 self._refuse(field, " or ".join(f'"{value}"' for value in values))
         for field in ("label_smoothing", "momentum"):
@@ -92,6 +97,8 @@ class StageConfig:
                 self._refuse(field, "a number from 0 to below 1")
         if not 0 < self.step_factor <= 1:
             self._refuse("step_factor", "a number above 0, at most 1")
+        if self.decay == "coupled" and self.optimizer != "sgd":
+            self._refuse("decay", '"decoupled": only the optimizer "sgd" has coupled weight decay')
         if self.warmup_epochs and self.schedule != "cosine":
             self._refuse("warmup_epochs", '0: only the schedule "cosine" has a warm-up')
         if self.warmup_epochs >= self.epochs:
@@ -116,7 +123,7 @@ class StageConfig:
 
 _ADDED = {
     **{"schedule": "constant", "warmup_epochs": 0, "label_smoothing": 0.0, "keep": "best"},
-    **{"optimizer": "adam", "momentum": 0.9, "step_epochs": 10, "step_factor": 0.1},
+    **{"optimizer": "adam", "momentum": 0.9, "step_epochs": 10, "step_factor": 0.1, "decay": "decoupled"},
 }
 
 

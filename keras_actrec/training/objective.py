@@ -13,6 +13,8 @@ import tensorflow as tf
 from keras_actrec.errors import ConfigError
 
 LOGITS = "logits"
+LABELS = "labels"
+"""In the place of an array that is a target: the targets of the logits themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +27,9 @@ class Objective:
             finite for every row: padding rows have weight 0, which takes no NaN out of a mean.
         targets: name in `losses` → name of the array that the source gives beside the inputs of the stream and that is the
             loss's target, e.g. Glimpse Clouds: {"pose": "joints"}. An array may be the target of several outputs, and an input
-            too. Its shape need not be that of the output. The target of outputs without an entry is float32 (B,), all 0.
+            too. Its shape need not be that of the output. "labels" is no array of the source but what the logits learn: classes
+            (B,), or distributions over them (B, classes) where labels are smoothed, e.g. RPAN: {"step_logits": "labels"}. The
+            target of outputs without an entry is float32 (B,), all 0.
 
     Raises:
         ConfigError: other names in `weights` than "logits" and those of `losses`, a weight that is negative or no number, a
@@ -63,8 +67,8 @@ class Objective:
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Names of the arrays that are targets, each once."""
-        return tuple(dict.fromkeys(self.targets.values()))
+        """Names of the arrays of the source that are targets, each once; the labels are none of them."""
+        return tuple(dict.fromkeys(array for array in self.targets.values() if array != LABELS))
 
     def select(self, stream: keras.Model) -> keras.Model:
         """The stream limited to the outputs of the terms, on the same layers.
@@ -92,8 +96,9 @@ class Objective:
         Returns:
             Output → its target: the labels, the array that `targets` names, or zeros (B,).
         """
+        known = {**arrays, LABELS: labels}
         zeros = tf.zeros(tf.shape(labels)[:1])
-        named = {name: arrays[self.targets[name]] if name in self.targets else zeros for name in self.losses}
+        named = {name: known[self.targets[name]] if name in self.targets else zeros for name in self.losses}
         return {LOGITS: labels, **named}
 
     def history_names(self) -> dict[str, str]:

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from keras_actrec.training.config import StageConfig
 
 
 def build_optimizer(config: StageConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a stage, with the learning rate of `learning_rate` and decoupled weight decay where there is some."""
+    """The optimizer of a stage, with the learning rate of `learning_rate` and weight decay where there is some."""
     rate = learning_rate(config, steps_per_epoch)
+    if config.decay == "coupled" and config.weight_decay:
+        return CoupledSGD(rate, momentum=float(config.momentum), coupled_decay=config.weight_decay)
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(rate, momentum=float(config.momentum), weight_decay=config.weight_decay or None)
     if config.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
     return keras.optimizers.Adam(rate)
+
+
+@keras.saving.register_keras_serializable(package="keras_actrec")
+class CoupledSGD(keras.optimizers.SGD):
+    """Stochastic gradient descent with weight decay in the gradient: v ← momentum · v - rate · (g + λθ), θ ← θ + v.
+
+    `weight_decay` of Keras takes rate · λ off the variable itself, where momentum does not repeat it.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: from 0 to 1.
+        coupled_decay: λ, of every variable that trains.
+        name: of the optimizer.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum: float = 0.0, coupled_decay: float = 0.0, name: str = "coupled_sgd"):
+        super().__init__(learning_rate, momentum=momentum, name=name)
+        self.coupled_decay = float(coupled_decay)
+
+    def update_step(self, gradient, variable, learning_rate):
+        # The gradient is the sum over all devices here, so that the decay is added once.
+        gradient = ops.cast(gradient, variable.dtype)
+        super().update_step(ops.add(gradient, ops.multiply(variable, self.coupled_decay)), variable, learning_rate)
+
+    def get_config(self):
+        config = super().get_config()
+        return {name: config[name] for name in ("name", "learning_rate", "momentum")} | {"coupled_decay": self.coupled_decay}
 
 
 def learning_rate(config: StageConfig, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -70,7 +70,7 @@ def main(strategy_name: str) -> dict:
             "accuracy": evaluation.accuracy,
             "scores": {stream: scores.tolist() for stream, scores in evaluation.scores.items()},
             "objective_epochs": objective_stage(f"{folder}/objective", config=steps)[1].epochs,
-            "target_epochs": target_stage(f"{folder}/targets", steps).epochs,
+            "target_epochs": target_stage(f"{folder}/targets", replace(steps, weight_decay=0.5, decay="coupled")).epochs,
         }
         if strategy_name == "mirrored":
             short = replace(config, epochs=3, schedule="cosine", warmup_epochs=1, label_smoothing=0.1)

@@ -20,7 +20,7 @@ from keras_actrec.training.checkpoints import arrays_of, load_weights, read_chec
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.glimpse_losses import GlimpseRegulariser, PoseAssignmentLoss
 from keras_actrec.training.losses import BatchSumToOne, MeanValue, SquaredSum, SquaredValue
-from keras_actrec.training.objective import Objective
+from keras_actrec.training.objective import LABELS, Objective
 from keras_actrec.training.stages import run_stage
 from tests.training.test_stages import HELD_OUT, TRAIN, Untouched, assert_same_end, without_seconds
 from tests.training.tiny import (
@@ -354,6 +354,37 @@ def test_outputs_without_an_entry_keep_zeros(tmp_path):
     np.testing.assert_array_equal(targets["logits"], [2, 0])
     _, history = train_on_joints(tmp_path, config=replace(GLIMPSES, epochs=1), objective=objective)
     assert np.isfinite(history.epochs[0]["val_pose_loss"])
+
+
+def test_the_labels_can_be_a_target():
+    objective = Objective({"logits": 1.0, "steps": 1.0, "pose": 1.0}, {"steps": SquaredSum(), "pose": SquaredSum()},
+                          {"steps": LABELS, "pose": "joints"})  # fmt: skip
+    assert objective.arrays == ("joints",)
+    for labels in (tf.constant([2, 0]), tf.constant([[0.1, 0.9], [0.9, 0.1]])):  # smoothed ones stay distributions
+        targets = objective.batch_targets(labels, {"joints": tf.ones((2, 7))})
+        np.testing.assert_array_equal(targets["steps"], labels)
+        np.testing.assert_array_equal(targets["logits"], labels)
+        np.testing.assert_array_equal(targets["pose"], np.ones((2, 7)))
+    assert objective.as_json()["steps"]["target"] == "labels"
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_an_output_learns_the_labels(tmp_path, smoothing):
+    # The logits twice, under two names: both terms are the same number, and the source is not asked for labels.
+    class SameCrossEntropy(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            if smoothing:
+                return keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+            return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    pose = keras.Input((4, 6), name="pose")
+    logits = keras.layers.Dense(3)(keras.layers.Flatten()(pose))
+    model = keras.Model({"pose": pose}, {"logits": logits, "again": keras.layers.Rescaling(1.0)(logits)})
+    objective = Objective({"logits": 0.0, "again": 1.0}, {"again": SameCrossEntropy()}, {"again": LABELS})
+    config = replace(CONFIG, epochs=1, label_smoothing=smoothing)
+    row = run_stage(model, model, MemorySource(), TRAIN, HELD_OUT, config, tmp_path, objective=objective).epochs[0]
+    for part in ("", "val_"):
+        assert row[f"{part}loss"] == pytest.approx(row[f"{part}logits_loss"], rel=1e-5) == row[f"{part}again_loss"]
 
 
 def test_a_run_with_targets_resumes(tmp_path):

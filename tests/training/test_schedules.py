@@ -8,11 +8,12 @@ from itertools import pairwise
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.training.checkpoints import arrays_of
 from keras_actrec.training.config import StageConfig
-from keras_actrec.training.optimizers import build_optimizer, learning_rate
+from keras_actrec.training.optimizers import CoupledSGD, build_optimizer, learning_rate
 from keras_actrec.training.stages import run_stage
 from tests.training.test_stages import CONFIG, HELD_OUT, TRAIN, Untouched, assert_same_end, train, without_seconds
 from tests.training.tiny import MemorySource, tiny_model
@@ -89,6 +90,74 @@ def test_weight_decay_of_sgd_is_decoupled(momentum):
     for _ in range(4):
         optimizer.apply([keras.ops.convert_to_tensor(0.0)], [weight])
     assert float(keras.ops.convert_to_numpy(weight)) == pytest.approx(2 * 0.95**2 * 0.995**2, rel=1e-6)
+
+
+# RPAN, section 4.1, with rates that fall within the test.
+COUPLED = replace(VPN_STEPS, learning_rate=0.1, weight_decay=0.5, momentum=0.9, epochs=2, step_epochs=1, decay="coupled")
+
+
+def coupled_by_hand(weight: float, gradients: list[float], momentum: float) -> list[float]:
+    """The weight after each step with decay 0.5 in the gradient, at rate 0.1 for two steps, then 0.01."""
+    velocity, values = 0.0, []
+    for step, gradient in enumerate(gradients):
+        velocity = momentum * velocity - (0.1 if step < 2 else 0.01) * (gradient + 0.5 * weight)
+        weight += velocity
+        values.append(weight)
+    return values
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("graph", [None, False, True], ids=["eager", "graph", "xla"])
+def test_coupled_weight_decay_is_part_of_the_gradient(momentum, graph):
+    optimizer = build_optimizer(replace(COUPLED, momentum=momentum), 2)
+    weight = keras.Variable(2.0)
+    optimizer.build([weight])
+
+    def step(gradient):
+        optimizer.apply([gradient], [weight])
+
+    step = step if graph is None else tf.function(step, jit_compile=graph)
+    gradients, values = [1.0, 0.0, -3.0, 0.0], []
+    for gradient in gradients:
+        step(tf.constant(gradient))
+        values.append(float(keras.ops.convert_to_numpy(weight)))
+    np.testing.assert_allclose(values, coupled_by_hand(2.0, gradients, momentum), rtol=1e-6)
+
+
+def test_coupled_weight_decay_is_half_its_square_in_the_loss(tmp_path):
+    # The only step of a stage, against descent on the loss with λ/2 ‖θ‖² written out.
+    config = replace(COUPLED, batch_size=8, epochs=1, weight_decay=0.3, keep="last")
+    (_, _, stream), (_, _, by_hand) = (tiny_model(norm=False, dropout=0.0) for _ in range(2))
+    seen = {}
+
+    class Watched(MemorySource):
+        def training_batch(self, clip_ids, uniforms):
+            seen["batch"] = super().training_batch(clip_ids, uniforms)
+            return seen["batch"]
+
+    run_stage(stream, stream, Watched(), TRAIN[:8], HELD_OUT, config, tmp_path)
+    inputs, labels = seen["batch"]
+    variables = [weight.value for weight in by_hand.trainable_weights]
+    with tf.GradientTape() as tape:
+        logits = by_hand({name: tf.constant(inputs[name]) for name in by_hand.input}, training=True)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        loss += 0.15 * tf.add_n([tf.reduce_sum(variable**2) for variable in variables])
+    gradients = tape.gradient(loss, variables)
+    for weight, variable, gradient in zip(stream.trainable_weights, variables, gradients, strict=True):
+        np.testing.assert_allclose(arrays_of([weight])[0], variable - 0.1 * gradient, atol=1e-6, err_msg=weight.path)
+
+
+def test_the_optimizer_with_coupled_decay_is_saved():
+    optimizer = build_optimizer(COUPLED, 7)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(again) is CoupledSGD and again.get_config() == optimizer.get_config()
+    assert (again.coupled_decay, again.momentum) == (0.5, 0.9) and again.weight_decay is None
+    assert type(build_optimizer(replace(COUPLED, weight_decay=0.0), 7)) is keras.optimizers.SGD
+
+
+def test_coupled_decay_is_of_sgd_alone():
+    with pytest.raises(ConfigError, match=r'decay is out of range \(found \'coupled\', expected "decoupled": only .* "sgd"'):
+        replace(COUPLED, optimizer="adam")
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

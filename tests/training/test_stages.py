@@ -327,6 +327,7 @@ def test_models_outside_of_the_strategy_are_refused(tmp_path):
         ("schedule", "linear"),
         ("keep", "first"),
         ("optimizer", "rmsprop"),
+        ("decay", "l2"),
         ("momentum", 1.0),
         ("momentum", -0.1),
         ("momentum", float("nan")),
@@ -370,9 +371,12 @@ def test_a_stage_of_an_earlier_version_goes_on(tmp_path, uninterrupted):
     interrupt(tmp_path)
     file = tmp_path / "rgb" / "checkpoint.npys"
     checkpoint = checkpoints.read_checkpoint(file)
-    added = ("schedule", "warmup_epochs", "label_smoothing", "keep", "optimizer", "momentum", "step_epochs", "step_factor")
+    added = (
+        *("schedule", "warmup_epochs", "label_smoothing", "keep"),
+        *("optimizer", "momentum", "step_epochs", "step_factor", "decay"),
+    )
     run = {name: value for name, value in checkpoint.run.items() if name not in added}
-    assert len(run) == len(checkpoint.run) - 8
+    assert len(run) == len(checkpoint.run) - 9
     checkpoints.save_checkpoint(file, replace(checkpoint, run=run))
     with pytest.raises(ConfigError, match="other settings: keep "):
         train(tmp_path, config=replace(CONFIG, keep="last"), resume=True)

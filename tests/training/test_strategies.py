@@ -55,7 +55,7 @@ def test_same_loss_and_terms_at_every_step_of_an_objective(one_device, two_devic
 
 
 def test_same_terms_where_joints_are_targets(one_device, two_devices):
-    # Each device has its share of the joints; half of the rows lack people.
+    # Each device has its share of the joints; half of the rows lack people. The weight decay is in the gradient.
     for name in ("loss", "pose_loss", "glimpses_loss", "val_loss", "val_pose_loss", "val_glimpses_loss"):
         one, two = ([row[name] for row in result["target_epochs"]] for result in (one_device, two_devices))
         np.testing.assert_allclose(two, one, rtol=1e-5, err_msg=name)
