@@ -23,8 +23,8 @@ from keras_actrec.errors import ConfigError, WeightsError
 PICTURE = "picture"
 RGB_CHANNELS = 3
 _FLOW_REST = 128.0  # what stored flow holds where nothing moves
-# Random weights are calibrated on pictures of this side: whole ones would take minutes in float64.
-_CALIBRATION_SIZE = 96
+_CALIBRATION_PIXELS, _LEAST_PICTURES = 300_000, 4  # of random weights: more would take minutes in float64
+_SCALE_OF_GREY_VALUES = 64.0
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ def build_frame_backbone(config: FrameBackboneConfig, weights: Sequence[np.ndarr
         Preprocessing is inside.
 
     Raises:
-        WeightsError: the weights cannot be had, or those of a file, or `weights`, do not fit.
+        WeightsError: the weights cannot be had, or a file's weights do not fit.
     """
     model = _architecture(config)
     if weights is not None:
-        _set(model, weights, config)
+        model.set_weights(list(weights))
     elif config.weights == "random":
         _randomise(model, config)
     elif config.weights == "imagenet":
@@ -209,18 +209,15 @@ def _preprocessed(picture: keras.KerasTensor, network: _Network) -> keras.KerasT
 
 
 def _randomise(model: keras.Model, config: FrameBackboneConfig) -> None:
-    size = _CALIBRATION_SIZE
-    measured = _architecture(replace(config, picture_size=(size, size), dtype="float32"))
-    randomise(model, config.seed, calibration_clips(1, size, config.seed, channels=config.channels)[:, 0], measured=measured)
-
-
-def _set(model: keras.Model, weights: Sequence[np.ndarray], config: FrameBackboneConfig) -> None:
-    found, expected = [np.shape(array) for array in weights], [tuple(weight.shape) for weight in model.weights]
-    if found != expected:
-        raise WeightsError(
-            f"the weights do not fit {config.name}", found=f"{len(found)} arrays", expected=f"{len(expected)} of its own shapes"
-        )
-    model.set_weights(list(weights))
+    # Pictures of the network's own size: in smaller ones the zeros around maps count for more.
+    height, width = config.picture_size
+    count = max(_LEAST_PICTURES, _CALIBRATION_PIXELS // (height * width))
+    pictures = calibration_clips(1, max(height, width), config.seed, channels=config.channels)[:count, 0, :height, :width]
+    randomise(model, config.seed, pictures)
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+        # Nothing has divided by the scale of the grey values; with biases of 0 the first kernel sets that of all maps.
+        kernel = _first_kernel(model)
+        kernel.assign(kernel / _SCALE_OF_GREY_VALUES)
 
 
 def _imagenet(config: FrameBackboneConfig) -> keras.Model:
@@ -255,7 +252,7 @@ def _take(model: keras.Model, source: keras.Model) -> None:
 
 
 def _first_kernel(model: keras.Model) -> keras.Variable:
-    """Of the first convolution; bn_inception may norm its pictures before."""
+    """Of the first convolution, (height, width, channels, filters)."""
     return next(weight for layer in weighted_layers(model) for weight in layer.weights if len(weight.shape) == 4)
 
 

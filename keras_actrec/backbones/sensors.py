@@ -209,8 +209,8 @@ def _load_older_form(model: keras.Model, root: h5py.Group, path: Path, ways_out:
     saved = [(name, [group[_text(w)][()] for w in group.attrs["weight_names"]]) for name, group in groups]
     saved = [(name, arrays) for name, arrays in saved if arrays]
     layers = weighted_layers(model)
-    classifier = len(saved) == len(layers) + 1 and [array.ndim for array in saved[-1][1]] == [2, 1]
-    if len(saved) - classifier != len(layers):
+    classifier = saved[len(layers) :]  # dense layers alone; VGG has three
+    if len(saved) < len(layers) or any([array.ndim for array in arrays] != [2, 1] for _, arrays in classifier):
         raise WeightsError(
             f"the file is of another network than {model.name}",
             file=path,
