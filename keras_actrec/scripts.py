@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +30,21 @@ def exit_status(job: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def tensorflow_script(arguments: Callable[[], argparse.Namespace], run: Callable[[argparse.Namespace], None]) -> int:
+    """Runs a script whose job loads TensorFlow, without TensorFlow's own remarks unless the environment asks for them.
+
+    Args:
+        arguments: reads the command line; loads nothing heavy, so that --help answers at once.
+        run: the job.
+
+    Returns:
+        Its exit status, see `exit_status`.
+    """
+    args = arguments()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return exit_status(lambda: run(args))
 
 
 def given(config: Config, **values: object) -> Config:

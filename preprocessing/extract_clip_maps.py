@@ -11,12 +11,11 @@ A map of I3D over 64 frames takes 0.8 MB.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from keras_actrec.extraction.script import add_run_arguments, run_options
-from keras_actrec.scripts import exit_status
+from keras_actrec.extraction.script import add_network_arguments, run_options
+from keras_actrec.scripts import tensorflow_script
 
 
 def arguments() -> argparse.Namespace:
@@ -36,8 +35,7 @@ def arguments() -> argparse.Namespace:
     config("--views", type=int, default=1, help="per clip, spread evenly over it (default: %(default)s)")
     config("--image-size", type=int, default=224, help="side that the network takes (default: %(default)s)")
     config("--dtype", default="float32", choices=("float32", "bfloat16"), help="computation (default: %(default)s)")
-    add_run_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=2, help="views per forward pass (default: %(default)s)")
+    add_network_arguments(parser, batch_size=2, rows="views")
     return parser.parse_args()
 
 
@@ -58,11 +56,5 @@ def run(args: argparse.Namespace) -> None:
     print(report)
 
 
-def main() -> int:
-    args = arguments()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return exit_status(lambda: run(args))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tensorflow_script(arguments, run))

@@ -12,12 +12,11 @@ A view of 8 frames of 224 pixels takes 1.6 MB: with 5 views for tests and 5 for 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from keras_actrec.extraction.script import add_run_arguments, run_options
-from keras_actrec.scripts import exit_status
+from keras_actrec.extraction.script import add_network_arguments, run_options
+from keras_actrec.scripts import tensorflow_script
 
 
 def arguments() -> argparse.Namespace:
@@ -38,8 +37,7 @@ def arguments() -> argparse.Namespace:
     config("--views", type=int, default=5, help="for tests, per clip (default: %(default)s)")
     config("--training-views", type=int, default=5, help="for training, per clip (default: %(default)s)")
     config("--dtype", default="float32", choices=("float32", "bfloat16"), help="computation (default: %(default)s)")
-    add_run_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=2, help="views per forward pass (default: %(default)s)")
+    add_network_arguments(parser, batch_size=2, rows="views")
     return parser.parse_args()
 
 
@@ -70,11 +68,5 @@ def run(args: argparse.Namespace) -> None:
     print(report)
 
 
-def main() -> int:
-    args = arguments()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return exit_status(lambda: run(args))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tensorflow_script(arguments, run))

@@ -10,13 +10,12 @@ common folder with --share 0/4, --share 1/4, ...
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.extraction.script import add_run_arguments, run_options
-from keras_actrec.scripts import exit_status
+from keras_actrec.extraction.script import add_network_arguments, run_options
+from keras_actrec.scripts import tensorflow_script
 
 
 def arguments() -> argparse.Namespace:
@@ -36,8 +35,7 @@ def arguments() -> argparse.Namespace:
     config("--crop-size", type=int, default=50, help="side of a crop in pixels of the video (default: %(default)s)")
     size = "frame that the skeleton's pixels refer to, where the videos have another size (NTU: 1920 1080)"
     config("--pixel-size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
-    add_run_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=64, help="crops per forward pass (default: %(default)s)")
+    add_network_arguments(parser, batch_size=64, rows="crops")
     return parser.parse_args()
 
 
@@ -59,11 +57,5 @@ def run(args: argparse.Namespace) -> None:
     print(report)
 
 
-def main() -> int:
-    args = arguments()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return exit_status(lambda: run(args))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tensorflow_script(arguments, run))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
 from keras_actrec import errors
 from keras_actrec.errors import ActrecError, ConfigError
-from keras_actrec.scripts import exit_status, given
+from keras_actrec.scripts import exit_status, given, tensorflow_script
 
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ActrecError)]
 
 
@@ -96,3 +99,20 @@ def test_the_module_is_imported_without_tensorflow_and_numpy():
     code = "import sys; sys.modules |= dict.fromkeys(('tensorflow', 'keras', 'numpy')); import keras_actrec.scripts"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# Scripts that load TensorFlow -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "inside"), [(None, "2"), ("0", "0")], ids=["silent", "as the environment has it"])
+def test_a_script_is_silent_before_its_job_unless_the_environment_says_otherwise(monkeypatch, capsys, before, inside):
+    monkeypatch.setenv(LOG_LEVEL, "")
+    monkeypatch.delenv(LOG_LEVEL) if before is None else monkeypatch.setenv(LOG_LEVEL, before)
+    args, found = Namespace(clips=3), []
+
+    def run(given_args: Namespace) -> None:
+        found.append((given_args, os.environ[LOG_LEVEL]))
+        raise ConfigError("no clip")
+
+    assert tensorflow_script(lambda: args, run) == 1
+    assert found == [(args, inside)] and capsys.readouterr().err == "error: no clip\n"

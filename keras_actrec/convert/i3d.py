@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from keras_actrec.backbones.i3d import CHANNELS, LOGIT_UNIT, Unit, i3d, i3d_units
+from keras_actrec.convert.tensor_checks import check_tensors, write_weights_file
 from keras_actrec.convert.torch_files import read_state_dict
 from keras_actrec.errors import ConfigError, WeightsError
-from keras_actrec.files import whole_file
 
 Shapes = dict[str, tuple[int, ...]]
 CHECKPOINT_SCOPES = {"rgb": "RGB/inception_i3d/", "flow": "Flow/inception_i3d/"}
@@ -124,9 +124,7 @@ def convert_i3d(source: str | Path, out: str | Path, *, inputs: str = "rgb", cla
         convert_state_dict(source, model)
     else:
         convert_tensorflow_checkpoint(source.with_suffix("") if source.suffix == ".index" else source, model)
-    size = sum(4 * weight.size for weight in model.get_weights())
-    with whole_file(out, ending=".weights.h5", size=size) as part:
-        model.save_weights(part)
+    write_weights_file(model, out)
     return model
 
 
@@ -143,7 +141,8 @@ def assign_checkpoint_variables(
     variables = {name: value.reshape(-1) if "/batch_norm/" in name else value for name, value in variables.items()}
     bias = variables.get(f"{scope}{LOGIT_UNIT}/conv_3d/b")
     classes = _classes(model, bias)
-    _check(variables, checkpoint_variables(inputs, classes, scope=scope), file, "variable")
+    expected = checkpoint_variables(inputs, classes, scope=scope)
+    check_tensors(variables, expected, network="I3D", kind="variable", fix=_OTHER_NETWORK, file=file)
     arrays = {}
     for unit in i3d_units(inputs=inputs, classes=classes):
         name = f"{scope}{unit.name}"
@@ -160,7 +159,7 @@ def assign_state_dict(model: keras.Model, tensors: Mapping[str, np.ndarray], *, 
     tensors = {name: value for name, value in tensors.items() if not name.endswith(_TORCH_COUNTER)}
     inputs = _inputs(model)
     classes = _classes(model, tensors.get("logits.conv3d.bias"))
-    _check(tensors, state_dict_tensors(inputs, classes), file, "tensor")
+    check_tensors(tensors, state_dict_tensors(inputs, classes), network="I3D", fix=_OTHER_NETWORK, file=file)
     units = i3d_units(inputs=inputs, classes=classes)
     arrays = {}
     for unit, name in zip(units, _torch_names(units), strict=True):
@@ -220,31 +219,6 @@ def _classes(model: keras.Model, bias: np.ndarray | None) -> int:
     name = f"{LOGIT_UNIT.replace('/', '.')}.conv_3d"
     own = [layer.filters for layer in model.layers if layer.name == name]
     return own[0] if own else 400 if bias is None else bias.size
-
-
-def _check(found: Mapping[str, np.ndarray], expected: Shapes, file: str | Path | None, kind: str) -> None:
-    """Every name and every shape, both ways."""
-    missing, unexpected = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or unexpected:
-        raise WeightsError(
-            f"the file is of another network than I3D: {len(missing)} {kind}s missing, {len(unexpected)} unexpected",
-            file=file,
-            found="unexpected " + ", ".join(unexpected[:3]) if unexpected else f"{len(found)} {kind}s",
-            expected="also " + ", ".join(missing[:3]) if missing else f"{len(expected)} {kind}s",
-            fix=_OTHER_NETWORK,
-        )
-    for name, shape in expected.items():
-        if found[name].shape != shape:
-            raise WeightsError(
-                f"a {kind} of another shape",
-                file=file,
-                place=f"{kind} {name}",
-                found=found[name].shape,
-                expected=shape,
-                fix=_OTHER_NETWORK,
-            )
-        if not np.isfinite(found[name]).all():
-            raise WeightsError("values that are not finite", file=file, place=f"{kind} {name}", fix="fetch the file again")
 
 
 def _assign(model: keras.Model, arrays: Mapping[str, list[np.ndarray]]) -> None:

@@ -15,9 +15,8 @@ import numpy as np
 
 from keras_actrec.backbones.dtypes import weighted_layers
 from keras_actrec.backbones.resnext3d import resnext101_3d
+from keras_actrec.convert.tensor_checks import check_tensors, write_weights_file
 from keras_actrec.convert.torch_files import read_state_dict
-from keras_actrec.errors import WeightsError
-from keras_actrec.files import whole_file
 
 _COUNTER = ".num_batches_tracked"  # since PyTorch 0.4; of no use here
 _CLASSIFIER = "fc"
@@ -67,9 +66,7 @@ def convert_resnext3d(source: str | Path, out: str | Path, *, classes: int = 400
     """
     model = resnext101_3d(endpoint="Logits", classes=classes)
     load_resnext3d_weights(model, source)
-    size = sum(4 * weight.size for weight in model.get_weights())
-    with whole_file(out, ending=".weights.h5", size=size) as part:
-        model.save_weights(part)
+    write_weights_file(model, out)
     return model
 
 
@@ -77,7 +74,9 @@ def assign_state_dict(model: keras.Model, tensors: Mapping[str, np.ndarray], *, 
     """`load_resnext3d_weights` for arrays: tensor name → values. `file` is for messages."""
     tensors = {name: value for name, value in tensors.items() if not name.endswith(_COUNTER)}
     layers = _layer_tensors(model)
-    _check(tensors, state_dict_tensors(model), _beyond(model), file)
+    check_tensors(
+        tensors, state_dict_tensors(model), network="3D ResNeXt", fix=_OTHER_NETWORK, beyond=_beyond(model), file=file
+    )  # fmt: skip
     for layer in weighted_layers(model):
         layer.set_weights([tensors[name].transpose(_AXES[tensors[name].ndim]) for name in layers[layer.name]])
 
@@ -104,31 +103,3 @@ def _beyond(model: keras.Model) -> tuple[str, ...]:
     """Beginnings of the names that a file may have beyond a model that ends early."""
     own = {_torch_name(layer).partition(".")[0] for layer in weighted_layers(model)}
     return tuple(f"{part}." for part in ("layer1", "layer2", "layer3", "layer4", _CLASSIFIER) if part not in own)
-
-
-def _check(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], beyond: tuple[str, ...], file: str | Path | None
-) -> None:
-    """Every name and every shape, both ways."""
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected and not name.startswith(beyond)]
-    if missing or unexpected:
-        raise WeightsError(
-            f"the file is of another network than 3D ResNeXt: {len(missing)} tensors missing, {len(unexpected)} unexpected",
-            file=file,
-            found="unexpected " + ", ".join(unexpected[:3]) if unexpected else f"{len(found)} tensors",
-            expected="also " + ", ".join(missing[:3]) if missing else f"{len(expected)} tensors",
-            fix=_OTHER_NETWORK,
-        )
-    for name, shape in expected.items():
-        if found[name].shape != shape:
-            raise WeightsError(
-                "a tensor of another shape",
-                file=file,
-                place=f"tensor {name}",
-                found=found[name].shape,
-                expected=shape,
-                fix=_OTHER_NETWORK,
-            )
-        if not np.isfinite(found[name]).all():
-            raise WeightsError("values that are not finite", file=file, place=f"tensor {name}", fix="fetch the file again")

@@ -14,6 +14,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retry-left-out", action="store_true", help="write shards anew in which clips were left out")
 
 
+def add_network_arguments(parser: argparse.ArgumentParser, *, batch_size: int, rows: str) -> None:
+    """`add_run_arguments`, and how many `rows` ("views") of crops or frames a network takes at once."""
+    add_run_arguments(parser)
+    parser.add_argument("--batch-size", type=int, default=batch_size, help=f"{rows} per forward pass (default: %(default)s)")
+
+
 def add_worker_arguments(parser: argparse.ArgumentParser, *, shares: str) -> argparse._ArgumentGroup:
     """Adds workers, share and progress to a parser, in a group that is returned. `shares`: what is shared among machines."""
     group = parser.add_argument_group("how to run")
