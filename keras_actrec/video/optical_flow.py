@@ -29,7 +29,9 @@ PRESETS = {
 PLANES = 10
 """Planes of a stack: x and y of 5 flow fields, as TSN's flow network takes them."""
 
-_SMALLEST = 16
+_SMALLEST = 32
+"""Side of the least picture: below, the presets "fast" and "ultrafast" begin at a scale at which nothing of a long one is left
+and OpenCV 5.0 reads outside of its memory."""
 
 
 @dataclass(frozen=True)
