@@ -1,25 +1,24 @@
 """Writes the cache of frame cubes: views of each clip through RPAN's frozen network once, to train without a GPU.
 
     python preprocessing/extract_frame_cubes.py --dataset jhmdb --data-root /data/jhmdb --poses cache/poses --cache cache/cubes
-    python preprocessing/extract_frame_cubes.py --dataset jhmdb --data-root /data/jhmdb --flow cache/flow --cache cache/flow_cubes \\
-        --backbone bn_inception --backbone-weights flow.weights.h5
+    python preprocessing/extract_frame_cubes.py --dataset jhmdb --data-root /data/jhmdb --poses cache/poses --flow cache/flow \\
+        --cache cache/flow_cubes --backbone bn_inception --backbone-weights flow.weights.h5
 
 Reads videos, or with --flow the cache that extract_flow.py writes. Without --poses the cubes are for models without poses. Stop
 it whenever you like: the same command goes on with what is missing. A GPU is used where TensorFlow finds one; then --workers 1
-is best. Several machines share one cache in a common folder with --share 0/4, 1/4, … A view of 8 frames of 240 x 320 pixels takes
-2.6 MB with resnet50, 1.3 MB with bn_inception.
+is best. Several machines share one cache in a common folder with --share 0/4, 1/4, … A view of 8 frames of 240 x 320 pixels
+takes 2.6 MB with resnet50, 1.3 MB with bn_inception.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset, open_videos
-from keras_actrec.extraction.script import add_run_arguments, run_options
-from keras_actrec.scripts import exit_status
+from keras_actrec.extraction.script import add_network_arguments, run_options
+from keras_actrec.scripts import tensorflow_script
 from keras_actrec.skeletons.layouts import LAYOUTS
 
 
@@ -34,9 +33,7 @@ def arguments() -> argparse.Namespace:
 
     config = parser.add_argument_group("what the cache holds (another choice needs another folder)").add_argument
     config("--layout", choices=LAYOUTS, help="of the joints (default: that of the pose cache, else of the data set)")
-    config(
-        "--pixel-size", type=int, nargs=2, metavar=("W", "H"), help="of the frame that joints refer to (default: the video's)"
-    )
+    config("--pixel-size", type=int, nargs=2, metavar=("W", "H"), help="of the frame that joints are of (default: the video's)")
     networks = "resnet50, inception_v3, vgg16 or bn_inception (default: %(default)s)"
     config("--backbone", default="resnet50", help=networks)
     config("--layer", default="", help="of inception_v3: mixed7 or mixed10 (default: that of the network)")
@@ -50,8 +47,7 @@ def arguments() -> argparse.Namespace:
     config("--views", type=int, default=1, help="for tests, per clip (default: %(default)s)")
     config("--training-views", type=int, default=2, help="for training, per clip (default: %(default)s)")
     config("--no-mirror", dest="mirror", action="store_false", help="no training view is mirrored (default: every second)")
-    add_run_arguments(parser)
-    parser.add_argument("--batch-size", type=int, default=16, help="frames per forward pass (default: %(default)s)")
+    add_network_arguments(parser, batch_size=16, rows="frames")
     return parser.parse_args()
 
 
@@ -63,9 +59,10 @@ def run(args: argparse.Namespace) -> None:
     from keras_actrec.video.frame_clips import FrameClipConfig
 
     size = (args.height, args.width)
-    dataset = (
-        open_dataset(args.dataset, args.data_root, video=True) if args.poses else open_videos(args.dataset, args.data_root)
-    )
+    if args.poses:
+        dataset = open_dataset(args.dataset, args.data_root, video=True)
+    else:
+        dataset = open_videos(args.dataset, args.data_root)
     pictures = dataset_pictures(dataset, size, pose_directory=args.poses, flow_directory=args.flow)
     report = extract_frame_cubes(
         pictures,
@@ -91,11 +88,5 @@ def run(args: argparse.Namespace) -> None:
     print(report)
 
 
-def main() -> int:
-    args = arguments()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return exit_status(lambda: run(args))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tensorflow_script(arguments, run))
