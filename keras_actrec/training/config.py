@@ -47,6 +47,7 @@ class StageConfig:
             fallen, the steps before it still count with the rate that they were taken with); without effect on "adam".
         step_epochs: epochs with the same rate in the schedule "step"; without effect on others.
         step_factor: what the rate is multiplied with after them; without effect on others.
+        falls: how often the rate of "step" falls at most; 0 sets no limit (RPAN, section 4.1: once in 100 epochs, after 40).
         decay: "decoupled": before each step a variable loses learning rate · λ of itself ("adam": AdamW), or "coupled", of
             "sgd" alone: λθ is added to the gradient, so that it gains momentum as the rest does. That is the gradient of
             λ/2 ‖θ‖² in the loss, as Caffe has it (RPAN, equation 11); the losses of a history are without.
@@ -72,12 +73,13 @@ class StageConfig:
     momentum: float = 0.9
     step_epochs: int = 10
     step_factor: float = 0.1
+    falls: int = 0
     decay: str = "decoupled"
 
     def __post_init__(self):
         if not self.name or any(character in self.name for character in "/\\") or self.name.startswith("."):
             raise ConfigError("a stage's name has to be a folder name", found=repr(self.name), expected='e.g. "pose"')
-        counts = {"batch_size": 1, "epochs": 1, "patience": 1, "seed": 0, "warmup_epochs": 0, "step_epochs": 1}
+        counts = {"batch_size": 1, "epochs": 1, "patience": 1, "seed": 0, "warmup_epochs": 0, "step_epochs": 1, "falls": 0}
         for field, least in counts.items():
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -123,7 +125,8 @@ class StageConfig:
 
 _ADDED = {
     **{"schedule": "constant", "warmup_epochs": 0, "label_smoothing": 0.0, "keep": "best"},
-    **{"optimizer": "adam", "momentum": 0.9, "step_epochs": 10, "step_factor": 0.1, "decay": "decoupled"},
+    **{"optimizer": "adam", "momentum": 0.9, "step_epochs": 10, "step_factor": 0.1, "falls": 0},
+    **{"decay": "decoupled"},
 }
 
 

@@ -72,6 +72,7 @@ def learning_rate(config: StageConfig, steps_per_epoch: int) -> float | keras.op
 def _steps(config: StageConfig, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """learning_rate · step_factor^(epoch // step_epochs), the rates and where they end as given numbers: nothing is divided."""
     falls = (config.epochs - 1) // config.step_epochs
+    falls = min(falls, config.falls) if config.falls else falls
     if not falls:
         return config.learning_rate
     # Keras counts a boundary to what is before it.

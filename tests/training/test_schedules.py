@@ -65,6 +65,13 @@ def test_steps_are_those_of_the_formula_at_every_step():
     np.testing.assert_allclose([float(rate(step)) for step in range(44)], wanted, rtol=1e-6)
 
 
+def test_steps_fall_as_often_as_they_may():
+    """RPAN, section 4.1: 0.1, and 0.01 from epoch 40 to the last of 100."""
+    config = StageConfig("rpan", learning_rate=0.1, epochs=100, schedule="step", step_epochs=40, falls=1)
+    values = [float(learning_rate(config, 3)(step)) for step in (0, 119, 120, 240, 299)]
+    np.testing.assert_allclose(values, [0.1, 0.1, 0.01, 0.01, 0.01], rtol=1e-6)
+
+
 @pytest.mark.parametrize("epochs", [1, 10])
 def test_steps_longer_than_the_stage_are_a_constant_rate(epochs):
     assert learning_rate(replace(VPN_STEPS, epochs=epochs), 7) == 0.01

@@ -332,6 +332,7 @@ def test_models_outside_of_the_strategy_are_refused(tmp_path):
         ("momentum", -0.1),
         ("momentum", float("nan")),
         ("step_epochs", 0),
+        ("falls", -1),
         ("step_factor", 0.0),
         ("step_factor", 1.5),
         ("step_factor", float("nan")),
@@ -373,10 +374,10 @@ def test_a_stage_of_an_earlier_version_goes_on(tmp_path, uninterrupted):
     checkpoint = checkpoints.read_checkpoint(file)
     added = (
         *("schedule", "warmup_epochs", "label_smoothing", "keep"),
-        *("optimizer", "momentum", "step_epochs", "step_factor", "decay"),
+        *("optimizer", "momentum", "step_epochs", "step_factor", "falls", "decay"),
     )
     run = {name: value for name, value in checkpoint.run.items() if name not in added}
-    assert len(run) == len(checkpoint.run) - 9
+    assert len(run) == len(checkpoint.run) - 10
     checkpoints.save_checkpoint(file, replace(checkpoint, run=run))
     with pytest.raises(ConfigError, match="other settings: keep "):
         train(tmp_path, config=replace(CONFIG, keep="last"), resume=True)
