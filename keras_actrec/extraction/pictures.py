@@ -7,7 +7,8 @@ from pathlib import Path
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import CacheError, DatasetError
-from keras_actrec.extraction.poses import clips_with_poses, dataset_layout
+from keras_actrec.extraction.flow import flow_videos
+from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.video.clip_pictures import Pictures, VideoPictures
@@ -44,14 +45,9 @@ def dataset_pictures(
                 expected=dataset.name,
             )  # fmt: skip
         return flow
-    videos = {record.clip_id: record.video for record in dataset.records if record.video is not None}
-    if not videos:
-        raise DatasetError("no clip has a video", found=f"{len(dataset.records)} clips", fix="get the videos of the data set")
-    if pose_directory is None:
-        return VideoPictures(videos, picture_size)
-    clips, _ = clips_with_poses(dataset, pose_directory)
-    with PoseCache(pose_directory) as poses:
-        lengths = {clip: poses.lengths[clip] for clip in clips if clip in videos}
+    videos, lengths = flow_videos(dataset, pose_directory)
+    if not any(videos.values()):
+        raise DatasetError("no clip has a video", found=f"{len(videos)} clips", fix="get the videos of the data set")
     return VideoPictures(videos, picture_size, lengths=lengths)
 
 

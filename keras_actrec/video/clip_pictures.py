@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from keras_actrec.errors import ConfigError, DatasetError
+from keras_actrec.errors import ConfigError, DatasetError, VideoError
 from keras_actrec.video.decode import VideoReader
 
 RGB = "rgb"
@@ -57,7 +57,7 @@ class VideoPictures:
     the last frame that is wanted, and only the wanted frames are converted.
 
     Args:
-        videos: clip id → video file, or folder of images.
+        videos: clip id → video file, or folder of images; None where the clip has none: reading it raises VideoError.
         picture_size: (height, width) of the pictures.
         lengths: clip id → frames, of the clips that are to be read, those of the pose cache for instance; None counts the
             frames of each clip when its length is first asked for.
@@ -68,23 +68,25 @@ class VideoPictures:
 
     Raises:
         ConfigError: a side of the pictures is below 1.
-        DatasetError: a clip with a length has no video.
+        DatasetError: a clip has a length and is not among the videos.
     """
 
     channels, stream = 3, RGB
 
-    def __init__(self, videos: Mapping[str, Path], picture_size: tuple[int, int], *, lengths: Mapping[str, int] | None = None):
+    def __init__(
+        self, videos: Mapping[str, Path | None], picture_size: tuple[int, int], *, lengths: Mapping[str, int] | None = None
+    ):
         check_picture_size(picture_size)
         self.picture_size = (int(picture_size[0]), int(picture_size[1]))
         if lengths is not None:
             without = [clip for clip in lengths if clip not in videos]
             if without:
                 raise DatasetError(
-                    "clips have no video", found=f"{len(without)} of {len(lengths)}, e.g. {without[0]}",
-                    fix="get the videos, or leave the clips out",
+                    "clips have a length and are not among the videos",
+                    found=f"{len(without)} of {len(lengths)}, e.g. {without[0]}", fix="leave the clips out",
                 )  # fmt: skip
             videos = {clip: videos[clip] for clip in lengths}
-        self._videos = {clip: Path(video) for clip, video in videos.items()}
+        self._videos = {clip: None if video is None else Path(video) for clip, video in videos.items()}
         self.lengths: Mapping[str, int] = _CountedLengths(self._videos) if lengths is None else dict(lengths)
         self._sizes: dict[str, tuple[int, int]] = {}
 
@@ -128,21 +130,28 @@ class VideoPictures:
         return pictures[..., ::-1, :]
 
     def _video(self, clip_id: str) -> Path:
-        try:
-            return self._videos[clip_id]
-        except KeyError:
-            raise DatasetError(f"there is no video of clip {clip_id}", fix="use the clips of `lengths`") from None
+        return _video_of(clip_id, self._videos)
+
+
+def _video_of(clip_id: str, videos: Mapping[str, Path | None]) -> Path:
+    if clip_id not in videos:
+        raise DatasetError(f"there are no pictures of clip {clip_id}", fix="use the clips of `lengths`")
+    if videos[clip_id] is None:
+        raise VideoError(f"clip {clip_id} has no video", fix="get it from the data set, or leave the clip out")
+    return videos[clip_id]
 
 
 class _CountedLengths(Mapping):
     """Clip id → frames, counted when asked for; knowing which clips there are costs nothing."""
 
-    def __init__(self, videos: Mapping[str, Path]):
+    def __init__(self, videos: Mapping[str, Path | None]):
         self._videos, self._counted = videos, {}
 
     def __getitem__(self, clip_id: str) -> int:
+        if clip_id not in self._videos:
+            raise KeyError(clip_id)
         if clip_id not in self._counted:
-            self._counted[clip_id] = count_frames(self._videos[clip_id])
+            self._counted[clip_id] = count_frames(_video_of(clip_id, self._videos))
         return self._counted[clip_id]
 
     def __iter__(self) -> Iterator[str]:
