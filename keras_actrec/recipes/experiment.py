@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -105,10 +105,12 @@ class Experiment:
         return self.cache_dir or self.workdir / "cache"
 
 
-AnyExperiment = TypeVar("AnyExperiment", bound=Experiment)
+AnyExperiment = TypeVar("AnyExperiment")
 
 
 def with_seed(experiment: AnyExperiment, seed: int) -> AnyExperiment:
-    """The same experiment from another seed, stages included; the data, its test sub-sequences and the sensor stay."""
-    stages = {name: replace(getattr(experiment, name), seed=seed) for name in ("pose_stage", "rgb_stage")}
+    """The same experiment of any model from another seed, its stages included; the data, their views and the image network
+    stay."""
+    values = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    stages = {name: replace(value, seed=seed) for name, value in values.items() if isinstance(value, StageConfig)}
     return replace(experiment, seed=seed, **stages)

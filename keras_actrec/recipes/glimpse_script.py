@@ -55,8 +55,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> GlimpseExperiment:
     Raises:
         ConfigError: values that make no sense.
     """
+    from keras_actrec.recipes.experiment import with_seed
     from keras_actrec.recipes.glimpse_experiment import embedded_default, glimpse_experiment
-    from keras_actrec.recipes.video_experiment import with_seed
 
     if args.data_root is None:
         base = embedded_default(args.workdir, preset=args.preset)
@@ -89,7 +89,7 @@ def run(name: str, args: argparse.Namespace) -> None:
     """Runs the experiment that the arguments ask for, and prints its metrics."""
     from keras_actrec.recipes.glimpse_clouds import run_glimpse_experiment
 
-    video_script.run(name, args, experiment_from(name, args), run_glimpse_experiment, stream=MODEL)
+    video_script.run(name, args, experiment_from(name, args), run_glimpse_experiment)
 
 
 def main(name: str, doc: str, *, synthetic: bool = False) -> int:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-
-import numpy as np
 
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
-from keras_actrec.files import whole_file
 from keras_actrec.recipes.experiment import Experiment
+from keras_actrec.recipes.folds import run_protocols
 from keras_actrec.recipes.run import run_experiment
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
 from keras_actrec.skeletons.layouts import JHMDB_15
@@ -135,28 +132,4 @@ def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequenc
     Raises:
         ActrecError: see `run_experiment`.
     """
-    experiment = replace(experiment, cache_dir=experiment.caches)
-    if len(protocols) == 1:
-        return dict(run_experiment(dataset, replace(experiment, protocol=protocols[0])).metrics)
-    folds = [
-        run_experiment(dataset, replace(experiment, protocol=protocol, workdir=experiment.workdir / protocol)).metrics
-        for protocol in protocols
-    ]
-    first = folds[0]
-    means = {
-        metric: {stream: float(np.mean([fold[metric][stream] for fold in folds])) for stream in first[metric]}
-        for metric in ("accuracy", "mean_class_accuracy", "macro_f1")
-    }
-    shared = ("dataset", "model", "preset", "seed", "weights", "subsequences_per_clip", "command", "versions", "configuration")
-    metrics = {
-        **{key: first[key] for key in shared},
-        "protocol": name or f"{len(folds)}-fold",
-        "clips": {"test": sum(fold["clips"]["test"] for fold in folds), "left_out": first["clips"]["left_out"]},
-        **means,
-        "folds": {key: {"accuracy": f["accuracy"], "clips": f["clips"]} for key, f in zip(protocols, folds, strict=True)},
-        "seconds": round(sum(fold["seconds"] for fold in folds), 1),
-    }
-    experiment.workdir.mkdir(parents=True, exist_ok=True)
-    with whole_file(experiment.workdir / "metrics.json") as part:
-        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    return metrics
+    return run_protocols(experiment, protocols, lambda one: run_experiment(dataset, one).metrics, name=name)

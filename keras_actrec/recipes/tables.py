@@ -6,9 +6,10 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import pandas as pd
@@ -20,12 +21,18 @@ from keras_actrec.files import whole_file
 from keras_actrec.recipes.experiment import AnyExperiment, Experiment, with_seed
 from keras_actrec.recipes.pose import run_folds
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
+from keras_actrec.recipes.video_experiment import VideoExperiment
 from keras_actrec.training.checkpoints import check_same_run
-from keras_actrec.training.summary import COLUMNS, INPUTS, add_to_summary, summarise
+from keras_actrec.training.summary import COLUMNS, add_to_summary, summarise
 
 log = logging.getLogger(__name__)
 
 NOT_RUN = "not run yet"
+
+Run = Callable[[ActionDataset, Any, Sequence[str]], object]
+"""(data set, experiment, protocols): runs it and leaves metrics.json in the experiment's `workdir`."""
+Settings = Callable[[ActionDataset, Any, Sequence[str]], Mapping[str, object]]
+"""The same → name in metrics.json, or in its configuration → value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +64,13 @@ def at_seed(experiment: AnyExperiment, seed: int) -> AnyExperiment:
 
 def run_seeds(
     dataset: ActionDataset,
-    experiments: Sequence[Experiment],
+    experiments: Sequence[Experiment] | Sequence[VideoExperiment],
     protocols: Sequence[str],
     *,
     metric: str = "accuracy",
     command: str,
+    run: Run | None = None,
+    settings: Settings | None = None,
 ) -> pd.DataFrame:
     """Runs experiments that differ in their seed only. One with `resume` whose metrics.json exists is not run again.
 
@@ -71,6 +80,8 @@ def run_seeds(
         protocols: run one after the other and averaged, see `run_folds`.
         metric: a metric of metrics.json.
         command: how anyone repeats the runs.
+        run: runs an experiment on the protocols; None: `run_folds` or `run_two_stream`.
+        settings: what the metrics.json of a finished run has to say; None: those of the two-stream network.
 
     Returns:
         One row per stream, see `keras_actrec.training.summary.summarise`.
@@ -86,22 +97,30 @@ def run_seeds(
     for experiment in experiments:
         files.append(experiment.workdir / "metrics.json")
         if experiment.resume and files[-1].exists():
-            _check_same(files[-1], dataset, experiment, protocols)
+            _check_same(files[-1], (settings or _two_stream_settings)(dataset, experiment, protocols))
             log.info("%s is finished", experiment.workdir)
             continue
         keras.backend.clear_session()  # The graphs of the run before are of no more use.
-        if isinstance(experiment, TwoStreamExperiment):
-            run_two_stream(replace(experiment, protocol=protocols[0]))
-        else:
-            run_folds(dataset, experiment, protocols)
+        (run or _run_two_stream)(dataset, experiment, protocols)
     return summarise(files, command=command, metric=metric)
 
 
-def _check_same(file: Path, dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str]) -> None:
-    """Refuses to take a finished run for one of other data or settings. Raises ConfigError that names the difference."""
-    expected = {
+def protocols_name(protocols: Sequence[str]) -> str:
+    """What a run of these protocols is called in its metrics.json, see `keras_actrec.recipes.folds.run_protocols`."""
+    return protocols[0] if len(protocols) == 1 else f"{len(protocols)}-fold"
+
+
+def _run_two_stream(dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str]) -> None:
+    if isinstance(experiment, TwoStreamExperiment):
+        run_two_stream(replace(experiment, protocol=protocols[0]))
+    else:
+        run_folds(dataset, experiment, protocols)
+
+
+def _two_stream_settings(dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str]) -> dict[str, object]:
+    return {
         "dataset": dataset.name,
-        "protocol": protocols[0] if len(protocols) == 1 else f"{len(protocols)}-fold",
+        "protocol": protocols_name(protocols),
         "preset": experiment.settings or experiment.preset,
         "seed": experiment.seed,
         "layout": experiment.joint_layout(dataset).name,
@@ -110,6 +129,10 @@ def _check_same(file: Path, dataset: ActionDataset, experiment: Experiment, prot
         **{name: asdict(getattr(experiment, name)) for name in ("tensor", "sampling", "augmentation")},
         **{name: getattr(experiment, name).as_json() for name in ("pose_stage", "rgb_stage")},
     }
+
+
+def _check_same(file: Path, expected: Mapping[str, object]) -> None:
+    """Refuses to take a finished run for one of other data or settings. Raises ConfigError that names the difference."""
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         recorded = {**metrics["configuration"], **metrics}
@@ -142,7 +165,7 @@ def repeat_command(script: str, folders: Mapping[str, Path | None]) -> str:
 
 def fused(measured: pd.DataFrame) -> pd.Series:
     """The row of the streams together, or of the only one."""
-    both = measured[measured.inputs == INPUTS["fused"]]
+    both = measured[measured.inputs.str.contains("+", regex=False)]  # pose+rgb, rgb+flow
     return (both if len(both) else measured).iloc[0]
 
 

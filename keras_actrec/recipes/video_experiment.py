@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,6 @@ from keras_actrec.recipes.parts import check_holdout
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.synthetic.dataset import SyntheticConfig
-from keras_actrec.training.config import StageConfig
 
 TRAINS = ("end_to_end", "on_maps")
 
@@ -82,15 +81,6 @@ class VideoExperiment:
 
 
 AnyVideoExperiment = TypeVar("AnyVideoExperiment", bound=VideoExperiment)
-
-
-def with_seed(experiment: AnyVideoExperiment, seed: int) -> AnyVideoExperiment:
-    """The same experiment from another seed, its stages included; the data, their views and the backbone stay."""
-    values = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
-    stages = {name: replace(value, seed=seed) for name, value in values.items() if isinstance(value, StageConfig)}
-    return replace(experiment, seed=seed, **stages)
-
-
 Task = TypeVar("Task")
 
 

@@ -1,4 +1,4 @@
-"""What the scripts of the video networks share (VPN, Glimpse Clouds): arguments, the run, and what they print."""
+"""What the scripts of the video networks share (VPN, Glimpse Clouds, RPAN): arguments, the run, and what they print."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_actrec.scripts import exit_status
 
 if TYPE_CHECKING:
+    from keras_actrec.datasets.record import ActionDataset
     from keras_actrec.recipes.run import ExperimentResult
 
 Add = Callable[..., argparse.Action]
@@ -66,10 +67,11 @@ def add_pictures(add: Add, *, boxes: Sequence[str], box: str, image_size: int, s
     add("--pixel-size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
 
 
-def add_training(add: Add, *, initial: str) -> None:
-    """The arguments of the training; `initial` is the help of --initial."""
+def add_training(add: Add, *, initial: str | None) -> None:
+    """The arguments of the training; `initial` is the help of --initial, None for a model that starts from no other run."""
     add("--train", choices=("end_to_end", "on_maps"), help="with the backbone, or the rest on its cached maps (no GPU needed)")
-    add("--initial", type=Path, help=initial)
+    if initial is not None:
+        add("--initial", type=Path, help=initial)
     add("--epochs", type=int, help="epochs")
     add("--learning-rate", type=float, help="first learning rate")
     add("--batch-size", type=int, help="clips per step over all devices")
@@ -87,7 +89,7 @@ def parsed(parser: argparse.ArgumentParser, name: str, model: str) -> argparse.N
 def of_run(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of an experiment that arguments name as they are; None where an argument was not given."""
     same = ("data_root", "cache_dir", "protocol", "train", "initial", "holdout", "workers", "strategy", "resume")
-    fields = {name: getattr(args, name) for name in (*same, "retry_left_out")}
+    fields = {name: getattr(args, name, None) for name in (*same, "retry_left_out")}
     return {**fields, "pixel_size": args.pixel_size and tuple(args.pixel_size)}
 
 
@@ -97,7 +99,7 @@ def run(
     experiment: Any,
     run_experiment: Callable[..., ExperimentResult],
     *,
-    stream: str,
+    open_clips: Callable[[str, Path], ActionDataset] | None = None,
 ) -> None:
     """Opens the data set, runs the experiment on it, and prints its metrics.
 
@@ -106,7 +108,7 @@ def run(
         args: the arguments.
         experiment: what they ask for.
         run_experiment: (data set, experiment, extra=...) -> result.
-        stream: whose metrics are printed.
+        open_clips: opens a data root; None asks for clips with skeleton and video.
     """
     from keras_actrec.datasets.catalogue import open_dataset
     from keras_actrec.recipes.two_stream import accuracy_by_kind, open_synthetic
@@ -114,13 +116,23 @@ def run(
     if args.data_root is None:
         dataset, extra = open_synthetic(experiment.caches, experiment.synthetic), accuracy_by_kind
     else:
-        dataset, extra = open_dataset(name, args.data_root, video=True), None
+        opened = open_dataset(name, args.data_root, video=True) if open_clips is None else open_clips(name, args.data_root)
+        dataset, extra = opened, None
     result = run_experiment(dataset, experiment, extra=extra)
-    for metric in dataset.metrics:
-        print(f"{metric:>28} {100 * result.metrics[metric][stream]:5.1f} %  {result.metrics['protocol']}")
-    for kind, value in result.metrics.get("accuracy_by_kind", {}).get(stream, {}).items():
-        print(f"{kind:>28} {100 * value:5.1f} %")
+    _print_metrics(dataset, result)
     print(f"results in {args.workdir}, exported model in {result.export}")
+
+
+def _print_metrics(dataset: ActionDataset, result: ExperimentResult) -> None:
+    streams = result.metrics[dataset.metrics[0]]
+    for stream in streams:
+        of = f"  {stream}" if len(streams) > 1 else ""
+        for metric in dataset.metrics:
+            print(f"{metric:>28} {100 * result.metrics[metric][stream]:5.1f} %  {result.metrics['protocol']}{of}")
+        for kind, value in result.metrics.get("accuracy_by_kind", {}).get(stream, {}).items():
+            print(f"{kind:>28} {100 * value:5.1f} %")
+    for stream, found in result.metrics.get("pose_estimation", {}).items():
+        print(f"{'joints found (PCK 0.2)':>28} {100 * found['pck']:5.1f} %  {stream}")
 
 
 def exit_of(job: Callable[[], None]) -> int:

@@ -51,7 +51,7 @@ def experiment_from(name: str, args: argparse.Namespace) -> VPNExperiment:
     Raises:
         ConfigError: real data without weights for the backbone; values that make no sense.
     """
-    from keras_actrec.recipes.video_experiment import with_seed
+    from keras_actrec.recipes.experiment import with_seed
     from keras_actrec.recipes.vpn_experiment import embedded_default, vpn_experiment
 
     if args.data_root is None:
@@ -86,7 +86,7 @@ def run(name: str, args: argparse.Namespace) -> None:
     """Runs the experiment that the arguments ask for, and prints its metrics."""
     from keras_actrec.recipes.vpn import run_vpn_experiment
 
-    video_script.run(name, args, experiment_from(name, args), run_vpn_experiment, stream=MODEL)
+    video_script.run(name, args, experiment_from(name, args), run_vpn_experiment)
 
 
 def main(name: str, doc: str, *, synthetic: bool = False, datasets: Sequence[str] = ()) -> int:

@@ -11,13 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from keras_actrec.recipes import glimpse_clouds, glimpse_script
-from keras_actrec.recipes.glimpse_experiment import (
-    TASKS,
-    GlimpseExperiment,
-    embedded_default,
-    glimpse_experiment,
-    with_seed,
-)
+from keras_actrec.recipes.experiment import with_seed
+from keras_actrec.recipes.glimpse_experiment import TASKS, GlimpseExperiment, embedded_default, glimpse_experiment
 from keras_actrec.recipes.glimpse_script import experiment_from, glimpse_arguments, main
 from tests.recipes.small_data import write_nucla
 

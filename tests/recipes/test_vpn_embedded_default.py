@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from keras_actrec.recipes.experiment import with_seed
 from keras_actrec.recipes.run import ExperimentResult
 from keras_actrec.recipes.two_stream import accuracy_by_kind, open_synthetic
-from keras_actrec.recipes.video_experiment import with_seed
 from keras_actrec.recipes.vpn import run_vpn_experiment
 from keras_actrec.recipes.vpn_experiment import embedded_default
 
