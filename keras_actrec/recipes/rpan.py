@@ -235,7 +235,7 @@ def _score_joints(trained: _Trained, stream: _Stream, clip_ids: tuple[str, ...])
     model, names = trained.model, tuple(trained.model.input)
     attention = keras.Model(model.input, model.output["attention"])
     source = stream.source.select((*names, JOINTS))
-    counter = PCKCounter(picture_size=trained.config.picture_size)
+    counter = PCKCounter(trained.config.joints, picture_size=trained.config.picture_size)
     clips = clips_per_batch(source, _TEST_ROWS["end_to_end"], 1)
     for start in range(0, len(clip_ids), clips):
         arrays, _ = source.test_batch(clip_ids[start : start + clips])
@@ -257,7 +257,7 @@ def _with_pose_estimation(
             name: {
                 "pck": pck.mean,
                 "by_joint": {joint: _number(value) for joint, value in zip(names, pck.per_joint, strict=True)},
-                "joints_counted": int(pck.counted),
+                "joints_counted": pck.counted,
             }
             for name, pck in found.items()
         }

@@ -23,6 +23,7 @@ from keras_actrec.recipes.pose import run_folds
 from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
 from keras_actrec.recipes.video_experiment import VideoExperiment
 from keras_actrec.training.checkpoints import check_same_run
+from keras_actrec.training.config import with_added_fields
 from keras_actrec.training.summary import COLUMNS, add_to_summary, summarise
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,8 @@ def _check_same(file: Path, expected: Mapping[str, object]) -> None:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         recorded = {**metrics["configuration"], **metrics}
+        # Stages of earlier versions lack the fields that came later.
+        recorded |= {key: with_added_fields(recorded[key]) for key in recorded if key == "stage" or key.endswith("_stage")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             "cannot be read as the metrics of a finished run", file=file, found=error,
