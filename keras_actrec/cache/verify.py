@@ -234,7 +234,7 @@ def _check_glimpse_maps(name: str, file: h5py.File, header: ShardHeader) -> Iter
 
 
 def _check_frame_cubes(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
-    datasets = {"cubes": (5, "cube"), "pooled": (3, "pooled features"), "joints": (4, "joints")}
+    datasets = {"cubes": (5, "cube"), "pooled": (3, "pooled vector"), "joints": (4, "joints")}
     yield from _check_views(name, file, header, frame_cubes.views_of(header.options), datasets)
 
 
