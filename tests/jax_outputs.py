@@ -12,7 +12,9 @@ import keras
 import numpy as np
 
 # Importing the models registers the layers of this package with Keras.
+import keras_actrec.backbones.bn_inception
 import keras_actrec.backbones.folded_resnet
+import keras_actrec.backbones.frame_networks
 import keras_actrec.backbones.inflated_resnet
 import keras_actrec.backbones.resnext3d
 import keras_actrec.layers.glimpse_sampler
