@@ -107,8 +107,38 @@ class GlimpseCloudsDescription:
     cleaning: dict | None = None
 
 
-Description = ExportDescription | VPNDescription | GlimpseCloudsDescription
-_KINDS = {kind.model: kind for kind in (ExportDescription, VPNDescription, GlimpseCloudsDescription)}
+@dataclass(frozen=True)
+class RPANDescription:
+    """What stands in `actrec.json` beside the graph of RPAN.
+
+    Attributes:
+        class_names: in the order of the logits.
+        layout: name of the joint layout of the attention maps.
+        joints: its joint names, in order.
+        sampling: options of `FrameClipConfig`; they are baked into `classify_clip`.
+        stream: "rgb" or "flow".
+        attention: what the maps are of: "human_part", "separate_joint" (one for each joint), "share_all" (a single one) or
+            "none".
+        guided: whether joints taught the maps, so that the places of highest attention are the joints.
+        backbone: options of the image network (name, weights, …).
+        flow: of stream "flow", options of `FlowConfig`: how the frames of flow of `classify_clip` are computed; else None.
+    """
+
+    model: ClassVar[str] = "rpan"
+
+    class_names: tuple[str, ...]
+    layout: str
+    joints: tuple[str, ...]
+    sampling: dict
+    stream: str
+    attention: str
+    guided: bool
+    backbone: dict
+    flow: dict | None = None
+
+
+Description = ExportDescription | VPNDescription | GlimpseCloudsDescription | RPANDescription
+_KINDS = {kind.model: kind for kind in (ExportDescription, VPNDescription, GlimpseCloudsDescription, RPANDescription)}
 
 
 def inference(model: keras.Model) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -50,6 +50,10 @@ class Prediction(ABC):
     def annotated_frames(self) -> Iterator[np.ndarray]:
         """The clip's frames with what the model attended to, and top-5; BGR uint8."""
 
+    def film(self, rate: float) -> Iterator[np.ndarray]:
+        """`annotated_frames` as a video of `rate` frames per second shows them: a subclass may stop at some."""
+        return self.annotated_frames()
+
 
 def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     """Writes the annotated clip: a video (`.avi`, `.mp4`), or for `.png`/`.jpg` a picture of the four heaviest moments.
@@ -64,7 +68,7 @@ def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         with VideoReader(prediction.video) as reader:
             rate = reader.frame_rate or UNKNOWN_RATE
-        return write_video(path, prediction.annotated_frames(), rate, codec="mp4v" if path.suffix == ".mp4" else "MJPG")
+        return write_video(path, prediction.film(rate), rate, codec="mp4v" if path.suffix == ".mp4" else "MJPG")
     shown = _heaviest(prediction.moments)
     pictures = [frame for index, frame in enumerate(prediction.annotated_frames()) if index in shown]
     rows = [np.hstack(pictures[i : i + 2]) for i in range(0, len(pictures) - len(pictures) % 2, 2)]

@@ -151,7 +151,7 @@ def annotate_frame(
         if clouds.assignment is not None:
             _workers(strip, clouds.assignment[look])
         _caption(strip, clouds, looks)
-    _timeline(strip, clouds.seen, index)
+    draw_timeline(strip, clouds.seen, index)
     return with_panel(canvas, strip)
 
 
@@ -213,7 +213,7 @@ def _caption(strip: np.ndarray, clouds: ClipGlimpses, looks: list[tuple[int, int
     _text(strip, text, _RIGHT - width, _CAPTION, 0.42)
 
 
-def _timeline(strip: np.ndarray, seen: np.ndarray, index: int) -> None:
+def draw_timeline(strip: np.ndarray, seen: np.ndarray, index: int) -> None:
     """The frames of the clip from left to right: a mark where one was looked at, and where this one is."""
     top, bottom = _TIMELINE
     _text(strip, "looked at", _LEFT, bottom)

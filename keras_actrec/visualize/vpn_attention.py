@@ -130,7 +130,7 @@ def _colours(heat: np.ndarray) -> np.ndarray:
     return cv2.applyColorMap(np.uint8(np.rint(_LEAST + (_MOST - _LEAST) * heat)), cv2.COLORMAP_TURBO)
 
 
-def _legend(strip: np.ndarray, lowest: float) -> None:
+def draw_legend(strip: np.ndarray, lowest: float) -> None:
     """Draws what the colours mean into the lower right corner of a strip."""
     base, right = strip.shape[0] - 8, strip.shape[1] - 12
     ramp = _colours(np.linspace(0, 1, _RAMP)[None])
@@ -172,7 +172,7 @@ def annotate_frame(
         canvas = draw_box(canvas, box)
     strip = panel(ranking, attention.temporal, index, length, seen=attention.seen)
     if heat is not None:
-        _legend(strip, attention.lowest)
+        draw_legend(strip, attention.lowest)
     return with_panel(canvas, strip)
 
 
