@@ -35,7 +35,8 @@ class FrameBackboneConfig:
         name: "resnet50", "inception_v3", "vgg16" or "bn_inception" (TSN's, the paper's).
         picture_size: (height, width) of the pictures in pixels.
         channels: 3 for RGB, an even number for optical flow: x and y of each stacked frame, 10 for the paper's stacks.
-        layer: that gives the cube, by the names of `LAYERS`; "" takes the first, the network's last map.
+        layer: that gives the cube, by the names of `LAYERS`; "" becomes the first, the network's default. To change the name of
+            a configuration with `replace`, set the layer to "" too.
         weights: "imagenet" (keras.applications downloads them; not for bn_inception), "random" (seeded, for trials and tests)
             or the path of an .h5 file: weights as keras.applications distributes them, with or without the classifier, or what
             `save_weights` of such a model or of `build_frame_backbone` wrote, or, for bn_inception, a converted TSN model. A
@@ -64,7 +65,10 @@ class FrameBackboneConfig:
         object.__setattr__(self, "layer", self.layer or next(iter(network.layers)))  # so that equal networks are equal
         if self.layer not in network.layers:
             raise ConfigError(
-                f"{self.name} gives no such cube", found=self.layer, expected=f"one of {', '.join(network.layers)}"
+                f"{self.name} gives no such cube",
+                found=self.layer,
+                expected=f"one of {', '.join(network.layers)}",
+                fix='the layer "" takes the first of them',
             )
         if self.dtype not in POLICIES:
             raise ConfigError("unknown dtype of the frame network", found=self.dtype, expected=f"one of {', '.join(POLICIES)}")

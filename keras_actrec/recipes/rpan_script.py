@@ -80,7 +80,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> RPANExperiment:
             "there are no ImageNet weights of bn_inception", found="no --backbone-weights",
             fix="convert TSN's by preprocessing/convert_tsn_checkpoint.py and give the file",
         )  # fmt: skip
-    network = {"name": args.backbone, "weights": weights, "dtype": args.dtype, "picture_size": size}
+    layer = None if args.backbone is None else ""  # that of another network would not do
+    network = {"name": args.backbone, "layer": layer, "weights": weights, "dtype": args.dtype, "picture_size": size}
     experiment = given(
         base,
         **video_script.of_run(args),
