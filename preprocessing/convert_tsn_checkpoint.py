@@ -1,6 +1,6 @@
 """Turns a published BN-Inception of Temporal Segment Networks into a Keras weights file, which the frame networks of RPAN load.
 
-    NAME=reference_bn_inception.caffemodel.v5
+    NAME=reference_bn_inception.caffemodel
     python preprocessing/convert_tsn_checkpoint.py ucf101_split_1_tsn_rgb_$NAME tsn_rgb.weights.h5
     python preprocessing/convert_tsn_checkpoint.py ucf101_split_1_tsn_flow_$NAME tsn_flow.weights.h5
 

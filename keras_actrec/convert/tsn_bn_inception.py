@@ -48,8 +48,8 @@ def read_tsn(path: str | Path, *, inverse_deviation: bool = False) -> dict[str, 
     Args:
         path: a .caffemodel, a .pth of torch.save or a .safetensors file; told apart by content.
         inverse_deviation: a .caffemodel from before the fork's support of cuDNN v5, April 2016, whose batch norms hold
-            1 / √(variance + 1e-5) in place of the variance. The two cannot be told apart by their values; the files of the
-            release whose names end in ".v5" hold variances.
+            1 / √(variance + 1e-5) in place of the variance. A file does not say which; the reference models, whose addresses
+            end in ".v5", hold variances.
 
     Returns:
         Name → values, named as `tsn_tensors`, classifiers and all.
