@@ -64,7 +64,7 @@ def test_options_that_json_does_not_know(value):
 
 def test_unknown_kind():
     with pytest.raises(ConfigError, match="unknown kind of cache"):
-        CacheOptions("flow", "ntu", "kinect_v2", {})
+        CacheOptions("thumbnails", "ntu", "kinect_v2", {})
 
 
 @pytest.mark.parametrize(
