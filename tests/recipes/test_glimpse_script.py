@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +12,15 @@ from keras_actrec.recipes import glimpse_clouds, glimpse_script
 from keras_actrec.recipes.experiment import with_seed
 from keras_actrec.recipes.glimpse_experiment import TASKS, GlimpseExperiment, embedded_default, glimpse_experiment
 from keras_actrec.recipes.glimpse_script import experiment_from, glimpse_arguments, main
-from tests.recipes.small_data import write_nucla
-
-SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*_glimpse_clouds.py"))
-
-
-def give(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr(sys, "argv", ["glimpse_clouds.py", *map(str, arguments)])
+from tests.recipes.scripts import (
+    assert_ends_with_usage,
+    assert_one_error,
+    assert_prints_kinds,
+    assert_prints_metrics,
+    give,
+    options_of_scripts,
+    run_without_training,
+)
 
 
 def experiment(monkeypatch, *arguments, name: str = "ntu_rgbd", synthetic: bool = True) -> GlimpseExperiment:
@@ -93,52 +93,31 @@ def test_the_backbone_of_the_published_code_can_be_trained_on(monkeypatch):
 )  # fmt: skip
 def test_what_is_no_argument_ends_with_the_usage(monkeypatch, capsys, arguments):
     give(monkeypatch, "--data-root", "d", *arguments)
-    with pytest.raises(SystemExit) as end:
-        glimpse_arguments("nucla", "", synthetic=False)
-    assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
+    assert_ends_with_usage(lambda: glimpse_arguments("nucla", "", synthetic=False), capsys, arguments[0])
 
 
 def test_only_the_synthetic_data_need_no_data_root(monkeypatch, capsys):
     give(monkeypatch)
-    with pytest.raises(SystemExit):
-        glimpse_arguments("nucla", "", synthetic=False)
-    assert "required: --data-root" in capsys.readouterr().err
+    assert_ends_with_usage(lambda: glimpse_arguments("nucla", "", synthetic=False), capsys, "required: --data-root")
 
 
 # Runs -------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def nucla(tmp_path_factory) -> Path:
-    return write_nucla(tmp_path_factory.mktemp("nucla"))
-
-
 @pytest.fixture
 def calls(monkeypatch) -> list[tuple]:
     """In place of the run: its data set, its experiment, and whether the kinds of classes were asked for."""
-    made = []
-
-    def run_glimpse_experiment(dataset, experiment, *, extra=None):
-        made.append((dataset, experiment, extra is not None))
-        metrics = {"accuracy": {"glimpse_clouds": 0.625}, "protocol": experiment.protocol}
-        if extra is not None:
-            metrics["accuracy_by_kind"] = {"glimpse_clouds": {"motion": 1.0, "object": 0.25}}
-        return SimpleNamespace(metrics=metrics, export=experiment.workdir / "export")
-
-    monkeypatch.setattr(glimpse_clouds, "run_glimpse_experiment", run_glimpse_experiment)
+    made: list[tuple] = []
+    monkeypatch.setattr(glimpse_clouds, "run_glimpse_experiment", run_without_training("glimpse_clouds", made))
     return made
 
 
-def test_a_data_set_is_opened_and_its_metrics_are_printed(nucla, tmp_path, monkeypatch, capsys, calls):
-    give(monkeypatch, "--data-root", nucla, "--workdir", tmp_path, "--epochs", 4)
+def test_a_data_set_is_opened_and_its_metrics_are_printed(nucla_root, tmp_path, monkeypatch, capsys, calls):
+    give(monkeypatch, "--data-root", nucla_root, "--workdir", tmp_path, "--epochs", 4)
     assert main("nucla", "") == 0
     ((dataset, made, kinds),) = calls
-    assert (dataset.name, dataset.root, made.clouds_stage.epochs, kinds) == ("nucla", nucla, 4, False)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
-        ["accuracy", "62.5", "%", "view3"],
-        ["results", "in", f"{tmp_path},", "exported", "model", "in", str(tmp_path / "export")],
-    ]
+    assert (dataset.name, dataset.root, made.clouds_stage.epochs, kinds) == ("nucla", nucla_root, 4, False)
+    assert_prints_metrics(capsys, tmp_path)
 
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypatch, capsys, calls):
@@ -148,8 +127,7 @@ def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypat
     assert main("ntu_rgbd", "", synthetic=True) == 0
     ((dataset, made, kinds),) = calls
     assert dataset is synthetic and made == with_seed(embedded_default(tmp_path), 2) and kinds
-    printed = [line.split() for line in capsys.readouterr().out.splitlines()[:3]]
-    assert printed == [["accuracy", "62.5", "%", "cross_subject"], ["motion", "100.0", "%"], ["object", "25.0", "%"]]
+    assert_prints_kinds(capsys)
 
 
 @pytest.mark.parametrize(
@@ -167,37 +145,20 @@ def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypat
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and value else "",
 )
-def test_errors_come_in_one_line_before_anything_is_written(nucla, tmp_path, monkeypatch, capsys, arguments, message):
-    give(monkeypatch, "--data-root", nucla, "--workdir", tmp_path / "w", "--backbone-weights", "random", *arguments)
-    assert main("nucla", "") == 1
-    printed = capsys.readouterr()
-    (line,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: {message}") and "Traceback" not in printed.err
-    assert not (tmp_path / "w").exists()
+def test_errors_come_in_one_line_before_anything_is_written(nucla_root, tmp_path, monkeypatch, capsys, arguments, message):
+    give(monkeypatch, "--data-root", nucla_root, "--workdir", tmp_path / "w", "--backbone-weights", "random", *arguments)
+    assert_one_error(lambda: main("nucla", ""), capsys, message, tmp_path / "w")
 
 
 def test_a_wrong_data_root_is_named(tmp_path, monkeypatch, capsys):
     give(monkeypatch, "--data-root", tmp_path / "no", "--workdir", tmp_path / "w", "--backbone-weights", "random")
-    assert main("nucla", "") == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'no'}: ")
-    assert not (tmp_path / "w").exists()
+    assert_one_error(lambda: main("nucla", ""), capsys, f"{tmp_path / 'no'}: ", tmp_path / "w")
 
 
 # The scripts ------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_data_sets_of_the_paper_have_their_scripts(monkeypatch):
-    found = {}
-
-    def note(name: str, doc: str, **options) -> int:
-        found[name] = options
-        assert "--data-root" in doc and "--initial" in doc
-        return 3
-
-    monkeypatch.setattr(glimpse_script, "main", note)
-    for script in SCRIPTS:
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(script), run_name="__main__")
-        assert end.value.code == 3, "the exit status is that of the run"
+    found = options_of_scripts(monkeypatch, glimpse_script, "*_glimpse_clouds.py", "--data-root", "--initial")
     assert found == {"ntu_rgbd": {"synthetic": True}, "nucla": {}}
     assert set(found) == set(TASKS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +11,18 @@ import pytest
 from keras_actrec.recipes import vpn, vpn_script
 from keras_actrec.recipes.vpn_experiment import TASKS, VPNExperiment, embedded_default, vpn_experiment
 from keras_actrec.recipes.vpn_script import experiment_from, main, vpn_arguments
-from tests.recipes.small_data import write_nucla
+from tests.recipes.scripts import (
+    assert_ends_with_usage,
+    assert_one_error,
+    assert_prints_kinds,
+    assert_prints_metrics,
+    give,
+    options_of_scripts,
+    run_without_training,
+)
 from tests.recipes.tiny_vpn import NETWORK
 
-SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*_vpn.py"))
 SMARTHOME = ("smarthome", "smarthome_cross_view")
-
-
-def give(monkeypatch, *arguments) -> None:
-    monkeypatch.setattr(sys, "argv", ["vpn.py", *map(str, arguments)])
 
 
 def experiment(monkeypatch, *arguments, name: str = "ntu_rgbd", synthetic: bool = True) -> VPNExperiment:
@@ -104,52 +105,31 @@ def test_one_script_for_two_data_sets_keeps_their_runs_apart(monkeypatch):
 )  # fmt: skip
 def test_what_is_no_argument_ends_with_the_usage(monkeypatch, capsys, arguments):
     give(monkeypatch, "--data-root", "d", *arguments)
-    with pytest.raises(SystemExit) as end:
-        vpn_arguments("nucla", "", synthetic=False, datasets=())
-    assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
+    assert_ends_with_usage(lambda: vpn_arguments("nucla", "", synthetic=False, datasets=()), capsys, arguments[0])
 
 
 def test_only_the_synthetic_data_need_no_data_root(monkeypatch, capsys):
     give(monkeypatch)
-    with pytest.raises(SystemExit):
-        vpn_arguments("nucla", "", synthetic=False, datasets=())
-    assert "required: --data-root" in capsys.readouterr().err
+    assert_ends_with_usage(lambda: vpn_arguments("nucla", "", synthetic=False, datasets=()), capsys, "required: --data-root")
 
 
 # Runs -------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def nucla(tmp_path_factory) -> Path:
-    return write_nucla(tmp_path_factory.mktemp("nucla"))
-
-
 @pytest.fixture
 def calls(monkeypatch) -> list[tuple]:
     """In place of the run: its data set, its experiment, and whether the kinds of classes were asked for."""
-    made = []
-
-    def run_vpn_experiment(dataset, experiment, *, extra=None):
-        made.append((dataset, experiment, extra is not None))
-        metrics = {"accuracy": {"vpn": 0.625}, "mean_class_accuracy": {"vpn": 0.5}, "protocol": experiment.protocol}
-        if extra is not None:
-            metrics["accuracy_by_kind"] = {"vpn": {"motion": 1.0, "object": 0.25}}
-        return SimpleNamespace(metrics=metrics, export=experiment.workdir / "export")
-
-    monkeypatch.setattr(vpn, "run_vpn_experiment", run_vpn_experiment)
+    made: list[tuple] = []
+    monkeypatch.setattr(vpn, "run_vpn_experiment", run_without_training("vpn", made))
     return made
 
 
-def test_a_data_set_is_opened_with_its_videos_and_its_metrics_are_printed(nucla, tmp_path, monkeypatch, capsys, calls):
-    give(monkeypatch, "--data-root", nucla, "--workdir", tmp_path, "--backbone-weights", "random", "--epochs", 4)
+def test_a_data_set_is_opened_with_its_videos_and_its_metrics_are_printed(nucla_root, tmp_path, monkeypatch, capsys, calls):
+    give(monkeypatch, "--data-root", nucla_root, "--workdir", tmp_path, "--backbone-weights", "random", "--epochs", 4)
     assert main("nucla", "") == 0
     ((dataset, made, kinds),) = calls
-    assert (dataset.name, dataset.root, made.stage.epochs, kinds) == ("nucla", nucla, 4, False)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
-        ["accuracy", "62.5", "%", "view3"],
-        ["results", "in", f"{tmp_path},", "exported", "model", "in", str(tmp_path / "export")],
-    ]
+    assert (dataset.name, dataset.root, made.stage.epochs, kinds) == ("nucla", nucla_root, 4, False)
+    assert_prints_metrics(capsys, tmp_path)
 
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(vpn_data, tmp_path, monkeypatch, capsys, calls):
@@ -158,10 +138,7 @@ def test_the_synthetic_data_are_made_and_their_kinds_printed(vpn_data, tmp_path,
     assert main("ntu_rgbd", "", synthetic=True) == 0
     ((dataset, made, kinds),) = calls
     assert dataset is vpn_data and made == embedded_default(tmp_path) and kinds
-    printed = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in printed[:3]] == [
-        ["accuracy", "62.5", "%", "cross_subject"], ["motion", "100.0", "%"], ["object", "25.0", "%"]
-    ]  # fmt: skip
+    assert_prints_kinds(capsys)
 
 
 @pytest.mark.parametrize("dataset", SMARTHOME)
@@ -196,18 +173,14 @@ def test_the_chosen_data_set_is_opened(tmp_path, monkeypatch, calls, dataset):
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and value else "",
 )
-def test_errors_come_in_one_line_before_anything_is_written(nucla, tmp_path, monkeypatch, capsys, arguments, message):
+def test_errors_come_in_one_line_before_anything_is_written(nucla_root, tmp_path, monkeypatch, capsys, arguments, message):
     weights = ("--backbone-weights", "random") if arguments else ()
-    give(monkeypatch, "--data-root", nucla, "--workdir", tmp_path / "w", *weights, *arguments)
-    assert main("nucla", "") == 1
-    printed = capsys.readouterr()
-    (line,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: {message}") and "Traceback" not in printed.err
-    assert not (tmp_path / "w").exists()
+    give(monkeypatch, "--data-root", nucla_root, "--workdir", tmp_path / "w", *weights, *arguments)
+    assert_one_error(lambda: main("nucla", ""), capsys, message, tmp_path / "w")
 
 
-def test_missing_weights_name_the_ways_out(nucla, monkeypatch, capsys):
-    give(monkeypatch, "--data-root", nucla)
+def test_missing_weights_name_the_ways_out(nucla_root, monkeypatch, capsys):
+    give(monkeypatch, "--data-root", nucla_root)
     assert main("nucla", "") == 1
     error = capsys.readouterr().err
     assert "preprocessing/convert_i3d_checkpoint.py" in error and "--backbone-weights random" in error
@@ -215,26 +188,13 @@ def test_missing_weights_name_the_ways_out(nucla, monkeypatch, capsys):
 
 def test_a_wrong_data_root_is_named(tmp_path, monkeypatch, capsys):
     give(monkeypatch, "--data-root", tmp_path / "no", "--workdir", tmp_path / "w", "--backbone-weights", "random")
-    assert main("nucla", "") == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'no'}: ")
-    assert not (tmp_path / "w").exists()
+    assert_one_error(lambda: main("nucla", ""), capsys, f"{tmp_path / 'no'}: ", tmp_path / "w")
 
 
 # The scripts ------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_data_sets_of_the_paper_have_their_scripts(monkeypatch):
-    found = {}
-
-    def note(name: str, doc: str, **options) -> int:
-        found[name] = options
-        assert "--data-root" in doc and "--backbone-weights" in doc
-        return 3
-
-    monkeypatch.setattr(vpn_script, "main", note)
-    for script in SCRIPTS:
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(script), run_name="__main__")
-        assert end.value.code == 3, "the exit status is that of the run"
+    found = options_of_scripts(monkeypatch, vpn_script, "*_vpn.py", "--data-root", "--backbone-weights")
     assert found == {"ntu_rgbd": {"synthetic": True}, "ntu_rgbd_120": {}, "smarthome": {"datasets": SMARTHOME}, "nucla": {}}
     assert {*found, *SMARTHOME} == set(TASKS)
