@@ -181,11 +181,10 @@ LAYERS = {name: tuple(network.layers) for name, network in _NETWORKS.items()}
 
 
 def _architecture(config: FrameBackboneConfig) -> keras.Model:
-    policy = POLICIES[config.dtype]
     if config.name == "bn_inception":
         from keras_actrec.backbones.bn_inception import bn_inception
 
-        maps = with_dtype(bn_inception(channels=config.channels, picture_size=config.picture_size), policy)
+        maps = _with_dtype(bn_inception(channels=config.channels, picture_size=config.picture_size), config)
         cube, pooled = maps.output["cube"], maps.output["pooled"]
     else:
         network = _NETWORKS[config.name]
@@ -193,11 +192,17 @@ def _architecture(config: FrameBackboneConfig) -> keras.Model:
         # One flat model: its saved weights are laid out like those of keras.applications without the classifier.
         own = network.application(weights=None, include_top=False, input_tensor=_preprocessed(picture, network))
         ends = [own.get_layer(network.layers[config.layer]).output, own.output]
-        maps = with_dtype(keras.Model(picture, ends), policy)
+        maps = _with_dtype(keras.Model(picture, ends), config)
         cube, last = maps.outputs
         pooled = keras.layers.GlobalAveragePooling2D(name="pooled", dtype="float32")(last)
     outputs = {"cube": keras.layers.Identity(name="cube", dtype="float32")(cube), "pooled": pooled}
     return keras.Model(maps.input, outputs, name="backbone")
+
+
+def _with_dtype(model: keras.Model, config: FrameBackboneConfig) -> keras.Model:
+    """The network in its own type, whatever Keras is set to; copied only where that differs: it takes time and memory."""
+    policy = POLICIES[config.dtype]
+    return model if keras.config.dtype_policy().name == policy else with_dtype(model, policy)
 
 
 def _preprocessed(picture: keras.KerasTensor, network: _Network) -> keras.KerasTensor:
