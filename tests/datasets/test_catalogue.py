@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 import pytest
 
 from keras_actrec import datasets
-from keras_actrec.datasets.catalogue import DATASETS, open_dataset
+from keras_actrec.datasets.catalogue import DATASETS, open_dataset, open_videos
 from keras_actrec.datasets.counts import CountMismatch
 from keras_actrec.datasets.ntu_skeleton import write_ntu_skeleton
 from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut, Split
@@ -117,6 +117,22 @@ def test_interface(name, video, tmp_path):
     sequence = dataset.load_skeleton(dataset.records[0])
     assert isinstance(sequence, SkeletonSequence) and sequence.layout == dataset.records[0].layout
     assert pickle.loads(pickle.dumps(dataset)).records == dataset.records  # travels to worker processes
+
+
+@pytest.mark.parametrize(("name", "lists"), [("jhmdb", "splits"), ("sub_jhmdb", "sub_splits")])
+def test_videos_of_jhmdb_need_no_joints(name, lists, tmp_path):
+    write_jhmdb(tmp_path, lists)
+    (tmp_path / "joint_positions" / "catch" / "b" / "joint_positions.mat").unlink()
+    dataset = open_videos(name, tmp_path)
+    assert (dataset.name, [record.clip_id for record in dataset.records]) == (name, ["a", "b"])
+    assert [record.clip_id for record in open_dataset(name, tmp_path, video=True).records] == ["a"]
+
+
+def test_videos_of_other_data_sets_come_with_their_skeletons(tmp_path):
+    write_ntu(tmp_path)
+    assert open_videos("ntu_rgbd", tmp_path).records == open_dataset("ntu_rgbd", tmp_path, video=True).records
+    with pytest.raises(ConfigError, match="unknown data set"):
+        open_videos("hmdb", tmp_path)
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -372,4 +372,4 @@ def test_the_script_runs_a_real_network_with_and_without_poses(place, tmp_path):
         }  # fmt: skip
         assert cache.options.options["views"]["mirror"] is False
     done = run(script, *data, "--backbone-weights", "random", *size)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and "made with other options" in done.stderr
+    assert done.returncode == 1 and "\nerror: " in "\n" + done.stderr and "made with other options" in done.stderr
