@@ -2,7 +2,7 @@
 
     python experiments/predict.py --model runs/ntu_pose_rgb/export --video CLIP_rgb.avi --skeleton CLIP.skeleton
     python experiments/predict.py --model runs/ntu_glimpse_clouds/export --video CLIP_rgb.avi
-    python experiments/predict.py --model runs/jhmdb_rpan/export --flow-model runs/jhmdb_rpan_flow/export --video CLIP.avi
+    python experiments/predict.py --model runs/jhmdb_rpan/export --flow-model runs/jhmdb_rpan/export_flow --video CLIP.avi
 
 Prints the five most probable classes and writes the explained clip: `.avi` or `.mp4` gives a video, `.png` a picture of the
 moments that the model attended to most. The two-stream network is explained by squares around the hands, VPN by a heat map over
