@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from keras_actrec.datasets.record import CountMismatch, Split
+from keras_actrec.datasets.record import CountMismatch, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError
-from keras_actrec.recipes.parts import HOLDOUT_UNITS, check_holdout, clip_parts, protocol_split
+from keras_actrec.recipes.parts import HOLDOUT_UNITS, check_holdout, clip_parts, listed_parts, protocol_split
 
 # Clip s3c1 is of subject 3 before camera 1; the label is the camera's number.
 CLIPS = tuple(f"s{subject}c{camera}" for subject in range(1, 11) for camera in (1, 2))
@@ -136,3 +136,26 @@ def test_units(unit):
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(ConfigError, match=message):
         check_holdout(options)
+
+
+# The list ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_left_out_clips_are_listed_and_counted(tmp_path, caplog):
+    dataset, source, options = Dataset(), Source("s1c1", "s9c1"), Options(workdir=tmp_path / "new" / "run")
+    dataset.name = "small"
+    left_out = tuple(LeftOut(clip, "poses", "bad", "f.skeleton") for clip in ("s1c1", "s9c1"))
+    with caplog.at_level(logging.INFO):
+        parts = listed_parts(dataset, SPLIT, source, left_out, options)
+    assert parts == clip_parts(dataset, SPLIT, source, options)
+    listed = (options.workdir / "left_out.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in listed[1:]] == ["s1c1", "s9c1"]
+    sizes = ", ".join(f"{len(clips)} {name}" for name, clips in parts.items())
+    assert caplog.messages == [f"small cross_subject: clips: {sizes}; 2 left out"]
+
+
+def test_where_all_clips_of_a_side_were_left_out_the_list_is_there(tmp_path):
+    left_out = tuple(LeftOut(clip, "poses", "bad", "f.skeleton") for clip in SPLIT.test)
+    with pytest.raises(DatasetError, match=r"left_out\.csv: protocol cross_subject has no clip to test on"):
+        listed_parts(Dataset(), SPLIT, Source(*SPLIT.test), left_out, Options(workdir=tmp_path))
+    assert len((tmp_path / "left_out.csv").read_text().splitlines()) == 1 + len(SPLIT.test)
