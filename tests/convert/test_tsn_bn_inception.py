@@ -81,12 +81,16 @@ def assert_weights(model, tensors):
 # The published network.
 
 
+def published_shapes(reference, case: str) -> dict[str, tuple[int, ...]]:
+    shapes = (tuple(int(size) for size in row if size) for row in reference[f"{case}/shapes"])
+    return dict(zip(reference[f"{case}/names"].tolist(), shapes, strict=True))
+
+
 @pytest.mark.parametrize("case", list(CASES))
 def test_cubes_and_features_are_those_of_the_published_network(case, reference):
     channels, height, width, _ = CASES[case]
     network = bn_inception(channels=channels, picture_size=(height, width))
-    shapes = [tuple(int(size) for size in row if size) for row in reference[f"{case}/shapes"]]
-    shapes = dict(zip(reference[f"{case}/names"].tolist(), shapes, strict=True))
+    shapes = published_shapes(reference, case)
     assert tsn_tensors(network) == shapes and len(shapes) == 414
     assign_tsn(network, {name: draw_tensor(name, shape) for name, shape in shapes.items()})
 
@@ -213,8 +217,8 @@ def script(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=REPOSITORY)
 
 
-def test_the_script(tmp_path):
-    shapes = tsn_tensors(bn_inception())
+def test_the_script(reference, tmp_path):
+    shapes = published_shapes(reference, "rgb")
     whole = {name: draw_tensor(name, shape) for name, shape in shapes.items()}
     source = write_caffe(tmp_path / "tsn.caffemodel.v5", whole)
     done = script(source, tmp_path / "tsn.weights.h5", "--channels", 3)
