@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -75,6 +75,12 @@ class ClipSource:
         selected = self._copy()
         selected.inputs = tuple(name for name in self.inputs if name in wanted)
         return selected
+
+    def limited(self, clip_ids: Collection[str]) -> Self:
+        """The same source with those of its clips alone that are among `clip_ids`."""
+        chosen = self._copy()
+        chosen.clip_ids = tuple(clip for clip in self.clip_ids if clip in clip_ids)
+        return chosen
 
     def label(self, clip_id: str) -> int:
         """Class index of a clip. Raises DatasetError for a clip without one."""

@@ -13,13 +13,14 @@ from scipy.special import softmax
 
 from keras_actrec.backbones.frame_networks import FrameBackboneConfig, build_frame_backbone
 from keras_actrec.backbones.sensors import weights_checksum
+from keras_actrec.cache.flow import FlowCache
 from keras_actrec.cache.frame_cubes import FrameCubeCache
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.export import export_rpan
 from keras_actrec.extraction.flow import extract_flow, flow_videos
 from keras_actrec.extraction.frame_cubes import extract_frame_cubes
-from keras_actrec.extraction.pictures import dataset_pictures
+from keras_actrec.extraction.pictures import dataset_pictures, readable_videos
 from keras_actrec.extraction.run import ExtractionReport
 from keras_actrec.models.rpan import RPANConfig, rpan, with_backbone
 from keras_actrec.pipelines.frame_clips import FrameClipSource, FrameCubeSource
@@ -32,6 +33,7 @@ from keras_actrec.skeletons.pck import PCK, PCKCounter, attention_joints
 from keras_actrec.training.evaluation import Evaluation, evaluate
 from keras_actrec.training.rpan_objective import JOINTS, rpan_objective
 from keras_actrec.training.stages import StageHistory, run_stage
+from keras_actrec.video.clip_pictures import Pictures, VideoPictures
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +100,12 @@ def run_rpan_experiment(
             weights that cannot be had, a full disk. Single bad clips are left out and listed instead.
     """
     run = begin_run(dataset, experiment)
-    joints = all(record.skeleton is not None for record in dataset.records)
+    joints = has_joints(dataset)
     # First: weights that cannot be had end the run before anything long.
     built = {name: _build_backbone(run, name) for name in STREAMS if name in experiment.streams}
     streams, left_out = _open_caches(run, built, joints=joints)
-    parts = run.parts(streams[0].source, left_out)
+    everywhere = set.intersection(*(set(stream.source.clip_ids) for stream in streams))
+    parts = run.parts(streams[0].source.limited(everywhere), left_out)
 
     trained = {stream.name: _train(run, stream, parts, joints=joints) for stream in streams}
     evaluation = _evaluate(run, streams, trained, parts["test"])
@@ -115,6 +118,11 @@ def run_rpan_experiment(
     )  # fmt: skip
     exports = [_export(run, stream, trained[stream.name]) for stream in streams] if export else [experiment.workdir / "export"]
     return ExperimentResult(metrics, evaluation, left_out, exports[0])
+
+
+def has_joints(dataset: ActionDataset) -> bool:
+    """Whether every clip has them: then they guide the attention in training."""
+    return all(record.skeleton is not None for record in dataset.records)
 
 
 # Before anything long ---------------------------------------------------------------------------------------------------------
@@ -134,16 +142,22 @@ def _open_caches(
     experiment, caches = run.experiment, run.experiment.caches
     reports = [run.extract_poses()] if joints else []
     poses, flow = run.poses if joints else None, caches / FLOW
+    videos, lengths = flow_videos(run.dataset, poses)
+    unread: tuple[LeftOut, ...] = ()
     if FLOW in built:
-        videos, lengths = flow_videos(run.dataset, poses)
         reports.append(
             extract_flow(videos, flow, dataset=run.dataset.name, flow=experiment.flow, lengths=lengths, **run.extraction)
         )
-    streams = []
+        lengths = FlowCache(flow).lengths  # of the videos that read
+    elif experiment.train == "end_to_end":
+        lengths, unread = readable_videos(videos, lengths)
+    size, streams = experiment.clips.picture_size, []
     for name, (backbone, network) in built.items():
-        pictures = dataset_pictures(
-            run.dataset, experiment.clips.picture_size, pose_directory=poses, flow_directory=flow if name == FLOW else None
-        )
+        pictures: Pictures
+        if name == RGB and experiment.train == "end_to_end":
+            pictures = VideoPictures(videos, size, lengths=lengths)
+        else:
+            pictures = dataset_pictures(run.dataset, size, pose_directory=poses, flow_directory=flow if name == FLOW else None)
         layout, checksum = experiment.joint_layout(run.dataset), weights_checksum(network)
         source: Source
         if experiment.train == "on_maps":
@@ -160,10 +174,12 @@ def _open_caches(
                 pictures, cache, run.labels, experiment.clips, layout=layout, pixel_size=experiment.pixel_size
             )
         streams.append(_Stream(name, backbone, network, checksum, source))
-    return streams, run.left_out(reports)
+    return streams, (*run.left_out(reports), *unread)
 
 
-def _extract_cubes(run: RPANRun, pictures, cubes: Path, poses: Path | None, backbone: FrameBackboneConfig) -> ExtractionReport:
+def _extract_cubes(
+    run: RPANRun, pictures: Pictures, cubes: Path, poses: Path | None, backbone: FrameBackboneConfig
+) -> ExtractionReport:
     experiment = run.experiment
     return extract_frame_cubes(
         pictures,
@@ -255,7 +271,7 @@ def _with_pose_estimation(
     def numbers(evaluation: Evaluation) -> Mapping[str, object]:
         pose = {
             name: {
-                "pck": pck.mean,
+                "pck": _number(pck.mean),
                 "by_joint": {joint: _number(value) for joint, value in zip(names, pck.per_joint, strict=True)},
                 "joints_counted": pck.counted,
             }
@@ -268,7 +284,7 @@ def _with_pose_estimation(
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN: the share of a joint that is never known."""
+    """JSON has no NaN: the share of a joint that is never known, or of all where none is."""
     return None if np.isnan(value) else float(value)
 
 
@@ -305,7 +321,7 @@ def _export(run: RPANRun, stream: _Stream, trained: _Trained) -> Path:
     if experiment.train == "on_maps":
         with run.strategy.scope():
             model = with_backbone(trained.config, model, stream.network)
-    folder = "export" if stream.name == experiment.streams[0] or len(experiment.streams) == 1 else f"export_{stream.name}"
+    folder = "export" if stream.name == experiment.streams[0] else f"export_{stream.name}"
     return export_rpan(
         model,
         experiment.workdir / folder,
@@ -316,4 +332,5 @@ def _export(run: RPANRun, stream: _Stream, trained: _Trained) -> Path:
         backbone=with_checksum(stream.backbone, weights_checksum(stream.network)),
         flow=asdict(experiment.flow) if stream.name == FLOW else None,
         attention=trained.config.attention,
+        guided=trained.config.has_pose_loss,
     )

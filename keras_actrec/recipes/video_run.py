@@ -86,8 +86,15 @@ class VideoRun(Generic[AnyVideoExperiment]):
         return extract_person_clips(self.dataset, self.poses, clips, crop=crop, pixel_size=pixel_size, **self.extraction)
 
     def left_out(self, reports: Iterable[ExtractionReport]) -> tuple[LeftOut, ...]:
-        """Clips without what the run needs, and why: those of the data set's files and of the extractions."""
-        return (*self.dataset.left_out, *(clip for report in reports for clip in report.left_out))
+        """Clips without what the run needs, and why: those of the data set's files and of the extractions.
+
+        A clip that several of them left out, as two do that read its video, stands there once, with what was noticed first.
+        """
+        found = (*self.dataset.left_out, *(clip for report in reports for clip in report.left_out))
+        first: dict[str, LeftOut] = {}
+        for clip in found:
+            first.setdefault(clip.clip_id, clip)
+        return tuple(first.values())
 
     def parts(self, source: ClipSource, left_out: Sequence[LeftOut]) -> Parts:
         """Clips of training, validation and test; see `listed_parts`."""

@@ -132,7 +132,8 @@ def _print_metrics(dataset: ActionDataset, result: ExperimentResult) -> None:
         for kind, value in result.metrics.get("accuracy_by_kind", {}).get(stream, {}).items():
             print(f"{kind:>28} {100 * value:5.1f} %")
     for stream, found in result.metrics.get("pose_estimation", {}).items():
-        print(f"{'joints found (PCK 0.2)':>28} {100 * found['pck']:5.1f} %  {stream}")
+        if found["pck"] is not None:  # there is a joint of the test clips that is known
+            print(f"{'joints found (PCK 0.2)':>28} {100 * found['pck']:5.1f} %  {stream}")
 
 
 def exit_of(job: Callable[[], None]) -> int:
