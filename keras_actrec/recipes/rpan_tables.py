@@ -18,7 +18,7 @@ import pandas as pd
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.recipes.folds import run_protocols
-from keras_actrec.recipes.rpan import FUSED, run_rpan_experiment
+from keras_actrec.recipes.rpan import FUSED, has_joints, run_rpan_experiment
 from keras_actrec.recipes.rpan_experiment import FLOW, RGB, RPANExperiment
 from keras_actrec.recipes.tables import TableRow, at_seed, protocols_name, run_seeds, write_table
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SUB_JHMDB, PENN = "paper: Sub-JHMDB split 1", "paper: Penn Action"
 NEEDS_WEIGHTS = "needs weights"
+_OF_NETWORK = ("name", "layer", "weights", "dtype")
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,16 @@ def run_rpan_table(
         The rows, and the table as Markdown.
 
     Raises:
-        ConfigError: no such table or row; or see `run_seeds`.
+        ConfigError: no such table, row or CNN; or see `run_seeds`.
         ActrecError: see `run_rpan_experiment`.
     """
     if table not in TABLES:
         raise ConfigError("no such table of RPAN", found=table, expected=", ".join(map(str, TABLES)))
     known = [row.name for row in TABLES[table]]
+    networks = [row.backbone for row in TABLES[3]]
+    for network in weights:
+        if network not in networks:
+            raise ConfigError("weights of a CNN that is not in Table 3", found=network, expected=", ".join(networks))
     unknown = [name for name in rows if name not in known]
     if unknown:
         raise ConfigError(f"Table {table} has no such row", found=", ".join(unknown), expected=", ".join(dict.fromkeys(known)))
@@ -148,9 +153,12 @@ def run_rpan_table(
             log.info("table %d, row %s: %s", table, row.name, row.method)
             if row.name not in measured:
                 experiments = [at_seed(row_experiment(base, row, weights), seed) for seed in seeds]
-                measured[row.name] = run_seeds(
+                found = run_seeds(
                     dataset, experiments, protocols, metric=dataset.metrics[0], command=command, run=_run, settings=_settings
                 )
+                # So that the summary of all results keeps the CNNs of Table 3 apart, and from those of the other tables.
+                network = experiments[0].backbone.name
+                measured[row.name] = found.assign(preset=[f"{preset}, {network}" for preset in found.preset])
             lines[index] = replace(lines[index], measured=_of_stream(measured[row.name], row.stream), note="")
         text = write_table(base.workdir / f"rpan_table{table}", TITLES[table], lines, command=command)
     return lines, text
@@ -166,6 +174,8 @@ def _run(dataset: ActionDataset, experiment: RPANExperiment, protocols: Sequence
 
 def _settings(dataset: ActionDataset, experiment: RPANExperiment, protocols: Sequence[str]) -> dict[str, object]:
     """What a finished run has to say of itself to be taken for one of this table."""
+    networks = {name: asdict(experiment.backbone_of(name)) for name in experiment.streams}
+    pose_weight = experiment.paper_model(len(dataset.class_names)).pose_weight if has_joints(dataset) else 0.0
     return json.loads(
         json.dumps(
             {
@@ -174,8 +184,11 @@ def _settings(dataset: ActionDataset, experiment: RPANExperiment, protocols: Seq
                 "preset": experiment.preset,
                 "seed": experiment.seed,
                 "stage": experiment.stage.as_json(),
-                "clips": asdict(experiment.clips),
+                # One by one: "clips" itself is how many there were.
+                **{f"clips.{name}": value for name, value in asdict(experiment.clips).items()},
                 **{name: getattr(experiment, name) for name in ("train", "streams", "fusion", "holdout", "holdout_unit")},
+                **{f"weights.{name}.{field}": one[field] for name, one in networks.items() for field in _OF_NETWORK},
+                **{f"model.{name}.pose_weight": pose_weight for name in networks},
             }
         )
     )

@@ -33,7 +33,7 @@ NOT_RUN = "not run yet"
 Run = Callable[[ActionDataset, Any, Sequence[str]], object]
 """(data set, experiment, protocols): runs it and leaves metrics.json in the experiment's `workdir`."""
 Settings = Callable[[ActionDataset, Any, Sequence[str]], Mapping[str, object]]
-"""The same → name in metrics.json, or in its configuration → value."""
+"""The same → name in metrics.json, or in its configuration → value; "weights.rgb.name" is the name in the rgb of weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +137,7 @@ def _check_same(file: Path, expected: Mapping[str, object]) -> None:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         recorded = {**metrics["configuration"], **metrics}
+        recorded = {**flatten(metrics["configuration"]), **flatten(metrics), **recorded}
         # Stages of earlier versions lack the fields that came later.
         recorded |= {key: with_added_fields(recorded[key]) for key in recorded if key == "stage" or key.endswith("_stage")}
     except (OSError, ValueError, KeyError, TypeError) as error:
