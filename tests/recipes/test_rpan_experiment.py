@@ -70,6 +70,21 @@ def test_each_stream_trains_alike_in_a_folder_of_its_own(stream):
     assert made.stage_of(stream) == replace(made.stage, name=stream)
 
 
+@pytest.mark.parametrize(
+    ("changes", "jit_compile", "expected"),
+    [
+        ({"train": "on_maps", "strategy": "none"}, "auto", True),
+        ({"train": "on_maps", "strategy": "none"}, False, False),
+        ({"train": "on_maps", "strategy": "mirrored"}, "auto", "auto"),
+        ({"train": "end_to_end", "strategy": "none"}, "auto", "auto"),
+    ],
+)
+def test_xla_compiles_what_trains_on_cubes_on_one_device(changes, jit_compile, expected):
+    base = rpan_experiment("jhmdb", W)
+    made = replace(base, stage=replace(base.stage, jit_compile=jit_compile), **changes)
+    assert made.stage_of("rgb") == replace(base.stage, name="rgb", jit_compile=expected)
+
+
 def test_network():
     made = rpan_experiment("sub_jhmdb", W)
     assert made.model(dataset(12), network(), joints=True) == RPANConfig(classes=12)
