@@ -23,7 +23,8 @@ def noted(calls: list[RPANExperiment]):
         return {
             "dataset": "d", "protocol": experiment.protocol, "model": "rpan", "preset": experiment.preset, "seed": 0,
             "weights": {"rgb": "w"}, "subsequences_per_clip": 1, "command": "c", "versions": {},
-            "configuration": {"train": "t"}, "clips": {"train": 5, "validation": 1, "test": clips, "left_out": 3}, "seconds": 1.5,
+            "configuration": {"train": "t"},
+            "clips": {"train": 5, "validation": 1, "test": clips, "left_out": 3}, "seconds": 1.5,
             **{metric: {"rgb": rgb, "flow": flow} for metric in ("accuracy", "mean_class_accuracy", "macro_f1")},
         }  # fmt: skip
 
