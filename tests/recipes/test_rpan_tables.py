@@ -19,7 +19,16 @@ from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.models.rpan_config import PRESETS
 from keras_actrec.recipes import rpan_tables
 from keras_actrec.recipes.rpan_experiment import RPANExperiment, rpan_experiment
-from keras_actrec.recipes.rpan_tables import NEEDS_WEIGHTS, PENN, SUB_JHMDB, TABLES, TITLES, row_experiment, run_rpan_table
+from keras_actrec.recipes.rpan_tables import (
+    NEEDS_WEIGHTS,
+    ON_FLOW,
+    PENN,
+    SUB_JHMDB,
+    TABLES,
+    TITLES,
+    row_experiment,
+    run_rpan_table,
+)
 from keras_actrec.training.summary import COLUMNS
 from keras_actrec.video.frame_clips import FrameClipConfig
 from tests.recipes.scripts import EXPERIMENTS, assert_ends_with_usage, assert_one_error, give
@@ -154,8 +163,8 @@ def test_every_split_and_seed_is_run_on_shared_caches(dataset, tmp_path, monkeyp
     assert text.startswith(f"# {TITLES[1]}\n") and text.endswith("Repeat: `python t.py`\n")
     assert (tmp_path / "rpan_table1.md").read_text(encoding="utf-8") == text
     frame = pd.read_csv(tmp_path / "rpan_table1.csv")
-    assert frame.row.tolist() == [row.name for row in TABLES[1]] and frame[SUB_JHMDB].tolist()[1] == 71.7
-    assert frame[PENN].tolist() == [95.0, 96.4, 96.5, 97.1] and frame.inputs.tolist()[1] == "rgb+flow"
+    assert frame.row.tolist() == [row.name for row in TABLES[1]] and frame[SUB_JHMDB + ON_FLOW].tolist()[1] == 71.7
+    assert frame[PENN + ON_FLOW].tolist() == [95.0, 96.4, 96.5, 97.1] and frame.inputs.tolist()[1] == "rgb+flow"
 
 
 def test_tsn_needs_its_weights(dataset, tmp_path, calls):
