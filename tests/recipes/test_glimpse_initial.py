@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_actrec.backbones.inflated_resnet import InflatedResNetConfig
 from keras_actrec.backbones.sensors import weights_checksum
@@ -28,7 +27,6 @@ from tests.recipes.tiny_glimpse import (
     STAGE,
     TRAINED,
     build_tiny,
-    small,
     small_preset,
     tiny_glimpse,
 )
@@ -37,11 +35,7 @@ SIZES = {"layout": "lcrnet_13", "frames": FRAMES, "map_shape": MAP, "context_siz
 ONE_EPOCH = {f"{name}_stage": replace(STAGE, name=name, epochs=1, batch_size=len(TRAINED)) for name in ("global", "clouds")}
 START = "5" * 64
 
-
-@pytest.fixture(autouse=True)
-def small_networks():
-    with small():
-        yield
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 def config(name: str = "glimpse_clouds_paper", classes: int = 3, **fields) -> GlimpseCloudsConfig:
@@ -225,14 +219,6 @@ def test_nothing_in_common(tmp_path):
 
 
 # Whole runs -------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def eagerly():
-    """Nothing is traced, which takes most of the time of a run as small as these."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import keras
@@ -24,8 +20,7 @@ from keras_actrec.cache.person_clips import open_person_clips
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import load_index
 from keras_actrec.cache.verify import verify_cache
-from keras_actrec.datasets.nucla import NorthwesternUCLA
-from keras_actrec.errors import CacheError, ConfigError, DatasetError, WeightsError
+from keras_actrec.errors import CacheError, ConfigError, WeightsError
 from keras_actrec.export import read_description
 from keras_actrec.models.vpn import PRESETS, VPNConfig, preset, vpn
 from keras_actrec.pipelines.person_clips import ClipMapSource, PersonClipSource
@@ -36,13 +31,12 @@ from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.training.checkpoints import load_weights
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.evaluation import load_scores
-from tests.recipes.small_data import write_nucla
+from tests.recipes import runs
 from tests.recipes.tiny import skeleton_file, video_file
-from tests.recipes.tiny_vpn import FAULTS, JUNK_VIDEO, LARGER, MAP, NETWORK, NO_VIDEO, SIZE, TESTED, TRAINED, VIEWS, tiny_vpn
+from tests.recipes.tiny_vpn import FAULTS, JUNK_VIDEO, LARGER, MAP, NETWORK, SIZE, TESTED, TRAINED, VIEWS, tiny_vpn
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config")  # see `quickly`
 
-ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = 2  # 15 % of 16
 ONE_EPOCH = StageConfig("vpn", learning_rate=1e-3, batch_size=6, epochs=1)
 
@@ -51,30 +45,6 @@ ONE_EPOCH = StageConfig("vpn", learning_rate=1e-3, batch_size=6, epochs=1)
 def run(request):
     """Each of the two shared runs."""
     return request.getfixturevalue(f"vpn_{request.param}")
-
-
-@pytest.fixture
-def quickly(monkeypatch):
-    """Nothing is traced or drawn, which takes most of the time of a run as small as these."""
-    for picture in ("confusion_matrix_png", "curves_png"):
-        monkeypatch.setattr(f"keras_actrec.recipes.reports.{picture}", lambda *_: None)
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
-def modified(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-
-
-def copied(run, workdir: Path, **changes):
-    """The experiment of a finished run in another working directory, to go on from a copy of its stage."""
-    shutil.copytree(run.workdir / "vpn", workdir / "vpn")
-    return replace(run.experiment, workdir=workdir, cache_dir=run.experiment.caches, resume=True, **changes)
 
 
 def views_of(experiment, clip: str, size: int) -> dict[str, np.ndarray]:
@@ -96,7 +66,7 @@ def views_of(experiment, clip: str, size: int) -> dict[str, np.ndarray]:
 
 
 def test_files(run):
-    found = {name for name in files(run.workdir) if not name.startswith("cache/")}
+    found = {name for name in runs.files(run.workdir) if not name.startswith("cache/")}
     exported = {name for name in found if name.startswith("export/")}
     logs = {name for name in found if name.startswith("vpn/tensorboard/")}
     assert found - exported - logs == {
@@ -205,12 +175,7 @@ def test_the_export_classifies_a_clip_from_its_files(vpn_end_to_end):
 
 
 def test_bad_clips_alone_are_left_out_and_listed(run):
-    with (run.workdir / "left_out.csv").open(newline="", encoding="utf-8") as file:
-        rows = {row["clip_id"]: row for row in csv.DictReader(file)}
-    assert set(rows) == set(FAULTS) == {entry.clip_id for entry in run.result.left_out}
-    for clip, (stage, file, words) in FAULTS.items():
-        assert (rows[clip]["stage"], rows[clip]["file"]) == (stage, str(file(run.dataset.root, clip)))
-        assert words in rows[clip]["reason"]
+    runs.assert_left_out(run, FAULTS)
 
 
 # Again ------------------------------------------------------------------------------------------------------------------------
@@ -220,15 +185,15 @@ def test_a_resumed_run_repeats_no_work_and_finds_the_same(run, tmp_path, monkeyp
     def never(*_, **__):
         raise AssertionError("work was repeated")
 
-    before = modified(run.experiment.caches)
+    before = runs.modified(run.experiment.caches)
     monkeypatch.setattr(keras.Model, "fit", never)
     for name in ("poses.clean", "person_clips._PersonVideo", "clip_maps.map_network"):
         monkeypatch.setattr(f"keras_actrec.extraction.{name}", never)
-    again = run_vpn_experiment(run.dataset, copied(run, tmp_path / "run"))
+    again = run_vpn_experiment(run.dataset, runs.copied(run, tmp_path / "run", "vpn"))
     changing = {"seconds": 0, "accuracy_by_kind": 0}
     assert {**again.metrics, **changing} == {**run.result.metrics, **changing}
     np.testing.assert_array_equal(again.evaluation.scores["vpn"], run.result.evaluation.scores["vpn"])
-    assert again.left_out == run.result.left_out and modified(run.experiment.caches) == before
+    assert again.left_out == run.result.left_out and runs.modified(run.experiment.caches) == before
 
 
 @pytest.mark.parametrize(
@@ -244,13 +209,13 @@ def test_a_resumed_run_repeats_no_work_and_finds_the_same(run, tmp_path, monkeyp
 def test_a_resumed_run_of_other_settings_is_refused(vpn_end_to_end, tmp_path, changes, names):
     changes = {**changes, **({"initial": vpn_end_to_end.workdir} if "initial" in changes else {})}
     with pytest.raises(ConfigError, match=f"the stage was started with other settings: {names} "):
-        run_vpn_experiment(vpn_end_to_end.dataset, copied(vpn_end_to_end, tmp_path, **changes))
+        run_vpn_experiment(vpn_end_to_end.dataset, runs.copied(vpn_end_to_end, tmp_path, "vpn", **changes))
     assert not (tmp_path / "metrics.json").exists()
 
 
 def test_caches_made_with_other_options_are_refused_and_kept(vpn_on_maps, tmp_path):
     experiment = replace(vpn_on_maps.experiment, workdir=tmp_path / "run")
-    before = modified(experiment.caches)
+    before = runs.modified(experiment.caches)
     backbone, sampling = experiment.backbone, experiment.sampling
     for changes, option in (
         ({"crop": replace(experiment.crop, margin=0.3)}, "margin: found 0.15, expected 0.3"),
@@ -261,7 +226,7 @@ def test_caches_made_with_other_options_are_refused_and_kept(vpn_on_maps, tmp_pa
         with pytest.raises(CacheError) as error:
             run_vpn_experiment(vpn_on_maps.dataset, replace(experiment, **changes))
         assert option in str(error.value) and "give another folder" in str(error.value)
-    assert modified(experiment.caches) == before and not (tmp_path / "run").exists()
+    assert runs.modified(experiment.caches) == before and not (tmp_path / "run").exists()
 
 
 # Larger images in the test ----------------------------------------------------------------------------------------------------
@@ -297,7 +262,7 @@ def test_larger_images_are_classified_at_every_place(run, tmp_path, monkeypatch)
     monkeypatch.setattr(
         PersonClipSource, "test_batch", lambda self, clips: rows.append(len(clips) * VIEWS) or test_batch(self, clips)
     )
-    result = run_vpn_experiment(run.dataset, copied(run, tmp_path, test_image_size=LARGER))
+    result = run_vpn_experiment(run.dataset, runs.copied(run, tmp_path, "vpn", test_image_size=LARGER))
     assert result.metrics["configuration"]["test_image_size"] == LARGER
     assert result.metrics["weights"] == run.result.metrics["weights"]
     scores = result.evaluation.scores["vpn"][result.evaluation.clip_ids.index(TESTED[0])]
@@ -325,7 +290,7 @@ def test_every_preset_trains_on_the_same_maps(vpn_on_maps, tmp_path, monkeypatch
 
     monkeypatch.setattr("keras_actrec.recipes.vpn.export_vpn", export)
     experiment = replace(vpn_on_maps.experiment, workdir=tmp_path, preset=name, stage=ONE_EPOCH, strategy="none")
-    before = modified(experiment.caches)
+    before = runs.modified(experiment.caches)
     result = run_vpn_experiment(vpn_on_maps.dataset, experiment)
     metrics = result.metrics
     expected = replace(preset(name, 9), layout="lcrnet_13", poses=4, map_shape=MAP)
@@ -340,7 +305,7 @@ def test_every_preset_trains_on_the_same_maps(vpn_on_maps, tmp_path, monkeypatch
         wanted.add("embedding_distance")
     assert terms == wanted and all(np.isfinite(value) for value in epoch.values())
     assert exported["inputs"] == ({"clip"} if name == "table1_l1" else {"clip", "pose"}) and wanted <= exported["outputs"]
-    assert modified(experiment.caches) == before
+    assert runs.modified(experiment.caches) == before
 
 
 def test_the_backbone_alone_is_exported_without_poses(vpn_on_maps, tmp_path):
@@ -381,7 +346,7 @@ def test_the_batches_of_maps_are_larger_and_bounded_too(vpn_on_maps, tmp_path, m
     test_batch = ClipMapSource.test_batch
     monkeypatch.setattr(ClipMapSource, "test_batch", lambda self, ids: clips.append(len(ids)) or test_batch(self, ids))
     monkeypatch.setitem(sys.modules["keras_actrec.recipes.vpn"]._TEST_ROWS, "map", 6)
-    run_vpn_experiment(vpn_on_maps.dataset, copied(vpn_on_maps, tmp_path))
+    run_vpn_experiment(vpn_on_maps.dataset, runs.copied(vpn_on_maps, tmp_path, "vpn"))
     assert max(clips) == 3 and sum(clips) == len(TESTED)
 
 
@@ -389,13 +354,7 @@ def test_the_batches_of_maps_are_larger_and_bounded_too(vpn_on_maps, tmp_path, m
 
 
 def test_two_devices(vpn_data, tmp_path):
-    """In a process of its own: the CPU is split before TensorFlow starts."""
-    command = [sys.executable, "-m", "tests.recipes.vpn_mirrored_run", str(vpn_data.root), str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert "batch size 7" in found["odd_batch"] and "a multiple of 2" in found["odd_batch"]
+    found = runs.on_two_devices("vpn_mirrored_run", vpn_data.root, tmp_path)
     for train in ("end_to_end", "on_maps"):
         assert found[train]["devices"] == 2
         np.testing.assert_allclose(found[train]["exported"], found[train]["tested"], atol=1e-5)
@@ -405,9 +364,7 @@ def test_two_devices(vpn_data, tmp_path):
 
 
 def test_an_unknown_protocol_names_those_that_exist(vpn_data, tmp_path):
-    with pytest.raises(ConfigError, match=r"unknown protocol \(found 'view3', expected one of cross_subject, cross_view"):
-        run_vpn_experiment(vpn_data, tiny_vpn(tmp_path / "run", protocol="view3"))
-    assert not (tmp_path / "run").exists()
+    runs.assert_unknown_protocol(run_vpn_experiment, vpn_data, tiny_vpn(tmp_path / "run", protocol="view3"))
 
 
 @pytest.mark.parametrize("train", ["end_to_end", "on_maps"])
@@ -427,12 +384,8 @@ def test_a_function_that_gives_other_weights_each_time_is_refused_for_maps(vpn_d
 
 @pytest.mark.parametrize("train", ["end_to_end", "on_maps"])
 def test_a_data_set_without_videos(tmp_path, monkeypatch, train):
-    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("a stage was trained"))
-    dataset = NorthwesternUCLA(write_nucla(tmp_path / "nucla"))
-    with pytest.raises(DatasetError, match=r"view3 has no clip to train on: all of them were left out.*left_out\.csv lists"):
-        run_vpn_experiment(dataset, tiny_vpn(tmp_path / "run", protocol="view3", train=train))
-    listed = (tmp_path / "run" / "left_out.csv").read_text()
-    assert listed.count("the clip has no video") == len(dataset.records) == 24
+    experiment = tiny_vpn(tmp_path / "run", protocol="view3", train=train)
+    runs.assert_without_videos(run_vpn_experiment, experiment, tmp_path / "nucla", monkeypatch)
 
 
 def test_a_mended_video_is_tried_again_when_asked(vpn_data, vpn_end_to_end, tmp_path, quickly):
@@ -443,6 +396,5 @@ def test_a_mended_video_is_tried_again_when_asked(vpn_data, vpn_end_to_end, tmp_
     experiment = replace(vpn_end_to_end.experiment, workdir=tmp_path / "run", retry_left_out=True, **changes)
     result = run_vpn_experiment(type(vpn_data)(root), experiment)
     assert {entry.clip_id for entry in result.left_out} == FAULTS.keys() - {JUNK_VIDEO}
-    assert NO_VIDEO in {entry.clip_id for entry in result.left_out}
     clips = result.metrics["clips"]
     assert clips["train"] + clips["validation"] == len(TRAINED) + 1

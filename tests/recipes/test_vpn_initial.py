@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_actrec.backbones.sensors import weights_checksum
 from keras_actrec.backbones.visual import BackboneConfig, build_backbone
@@ -199,14 +198,6 @@ def test_nothing_in_common(tmp_path):
 
 
 # Whole runs -------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def eagerly():
-    """Nothing is traced, which takes most of the time of a run as small as these."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config")

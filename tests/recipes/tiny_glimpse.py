@@ -43,6 +43,12 @@ TRAINED, TESTED = (
 )
 NETWORK = InflatedResNetConfig(weights="random", frames=FRAMES, image_size=SIZE)
 STAGE = StageConfig("global", learning_rate=1e-3, batch_size=6, epochs=2)
+HELD_OUT = 2
+"""Clips of the training side: 15 % of 16."""
+ONE_EPOCH = {
+    f"{name}_stage": replace(STAGE, name=name, epochs=1, batch_size=len(TRAINED) - HELD_OUT) for name in ("global", "clouds")
+}
+"""Both stages, of one step each."""
 
 
 def tiny_network(frames: int, image_size: int, *, seed: int = 0) -> keras.Model:
