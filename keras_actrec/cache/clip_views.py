@@ -19,6 +19,12 @@ from keras_actrec.cache.writer import ShardWriter
 from keras_actrec.errors import CacheError
 
 
+def split_views(options: CacheOptions) -> int:
+    """Views per clip of a `SplitViewCache` with these options: those of tests, then those of training."""
+    views = options.options["views"]
+    return int(views["views"]) + int(views["training"])
+
+
 class ViewShardWriter(ShardWriter):
     """A shard of such a cache.
 
@@ -130,3 +136,22 @@ class ViewCache(CacheReader):
                     fix="extract maps of more views into another folder",
                 )
         return views
+
+
+class SplitViewCache(ViewCache):
+    """A `ViewCache` whose clips have views for tests first, then views for training; its options say how many of each."""
+
+    @property
+    def views(self) -> int:
+        """Views per clip: `test_views`, then `training_views`."""
+        return split_views(self.options)
+
+    @property
+    def test_views(self) -> int:
+        """Views that a clip is tested with, the first ones."""
+        return int(self.options.options["views"]["views"])
+
+    @property
+    def training_views(self) -> int:
+        """Views for training, after those of the test."""
+        return int(self.options.options["views"]["training"])

@@ -17,14 +17,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from keras_actrec.cache.clip_views import ViewCache, ViewShardWriter
-from keras_actrec.cache.schema import FRAME_CUBES, CacheIndex, CacheOptions
-
-
-def views_of(options: CacheOptions) -> int:
-    """Views per clip of a cache with these options, those of tests and those of training."""
-    views = options.options["views"]
-    return int(views["views"]) + int(views["training"])
+from keras_actrec.cache.clip_views import SplitViewCache, ViewShardWriter, split_views
+from keras_actrec.cache.schema import FRAME_CUBES, CacheIndex
 
 
 class FrameCubeShardWriter(ViewShardWriter):
@@ -51,7 +45,7 @@ class FrameCubeShardWriter(ViewShardWriter):
     ):
         frames = cube_shape[0]
         shapes = {"cubes": cube_shape, "pooled": (frames, pooled), "joints": (frames, joints, 2)}
-        super().__init__(directory, index, shard, views_of(index.options), shapes)
+        super().__init__(directory, index, shard, split_views(index.options), shapes)
 
     def add(self, clip_id: str, cubes: np.ndarray, pooled: np.ndarray, joints: np.ndarray, length: int) -> None:
         """Writes one clip.
@@ -70,28 +64,13 @@ class FrameCubeShardWriter(ViewShardWriter):
         self._add(clip_id, {"cubes": cubes, "pooled": pooled, "joints": joints}, length)
 
 
-class FrameCubeCache(ViewCache):
+class FrameCubeCache(SplitViewCache):
     """The cache of frame cubes; arguments and errors of `CacheReader`.
 
     `lengths` has the frames of each clip, not its views: every clip has `views` of them.
     """
 
     kind = FRAME_CUBES
-
-    @property
-    def views(self) -> int:
-        """Views per clip: `test_views`, then `training_views`."""
-        return views_of(self.options)
-
-    @property
-    def test_views(self) -> int:
-        """Views that a clip is tested with, the first ones."""
-        return int(self.options.options["views"]["views"])
-
-    @property
-    def training_views(self) -> int:
-        """Views for training, after those of the test."""
-        return int(self.options.options["views"]["training"])
 
     @property
     def has_poses(self) -> bool:

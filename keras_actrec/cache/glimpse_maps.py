@@ -17,14 +17,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from keras_actrec.cache.clip_views import ViewCache, ViewShardWriter
-from keras_actrec.cache.schema import GLIMPSE_MAPS, CacheIndex, CacheOptions
-
-
-def views_of(options: CacheOptions) -> int:
-    """Views per clip of a cache with these options, those of tests and those of training."""
-    views = options.options["views"]
-    return int(views["views"]) + int(views["training"])
+from keras_actrec.cache.clip_views import SplitViewCache, ViewShardWriter, split_views
+from keras_actrec.cache.schema import GLIMPSE_MAPS, CacheIndex
 
 
 class GlimpseMapShardWriter(ViewShardWriter):
@@ -51,7 +45,7 @@ class GlimpseMapShardWriter(ViewShardWriter):
     ):
         frames = map_shape[0]
         shapes = {"maps": map_shape, "context": (frames, context), "joints": (frames, *joints, 2)}
-        super().__init__(directory, index, shard, views_of(index.options), shapes)
+        super().__init__(directory, index, shard, split_views(index.options), shapes)
 
     def add(self, clip_id: str, maps: np.ndarray, context: np.ndarray, joints: np.ndarray, length: int) -> None:
         """Writes one clip.
@@ -70,28 +64,13 @@ class GlimpseMapShardWriter(ViewShardWriter):
         self._add(clip_id, {"maps": maps, "context": context, "joints": joints}, length)
 
 
-class GlimpseMapCache(ViewCache):
+class GlimpseMapCache(SplitViewCache):
     """The cache of glimpse maps; arguments and errors of `CacheReader`.
 
     `lengths` has the frames of each clip, not its views: every clip has `views` of them.
     """
 
     kind = GLIMPSE_MAPS
-
-    @property
-    def views(self) -> int:
-        """Views per clip: `test_views`, then `training_views`."""
-        return views_of(self.options)
-
-    @property
-    def test_views(self) -> int:
-        """Views that a clip is tested with, the first ones."""
-        return int(self.options.options["views"]["views"])
-
-    @property
-    def training_views(self) -> int:
-        """Views for training, after those of the test."""
-        return int(self.options.options["views"]["training"])
 
     @property
     def map_shape(self) -> tuple[int, int, int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from keras_actrec.cache import clip_maps, frame_cubes, glimpse_maps
+from keras_actrec.cache import clip_maps, clip_views
 from keras_actrec.cache.person_clip_writer import frame_name
 from keras_actrec.cache.reader import ShardHeader, read_header
 from keras_actrec.cache.schema import (
@@ -230,12 +230,12 @@ def _check_clip_maps(name: str, file: h5py.File, header: ShardHeader) -> Iterato
 
 def _check_glimpse_maps(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
     datasets = {"maps": (5, "map"), "context": (3, "context"), "joints": (5, "joints")}
-    yield from _check_views(name, file, header, glimpse_maps.views_of(header.options), datasets)
+    yield from _check_views(name, file, header, clip_views.split_views(header.options), datasets)
 
 
 def _check_frame_cubes(name: str, file: h5py.File, header: ShardHeader) -> Iterator[Problem]:
     datasets = {"cubes": (5, "cube"), "pooled": (3, "pooled vector"), "joints": (4, "joints")}
-    yield from _check_views(name, file, header, frame_cubes.views_of(header.options), datasets)
+    yield from _check_views(name, file, header, clip_views.split_views(header.options), datasets)
 
 
 def _check_views(
