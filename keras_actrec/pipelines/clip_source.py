@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from keras_actrec.cache.reader import PoseCache
+from keras_actrec.cache.reader import CacheReader, PoseCache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError
 from keras_actrec.pipelines.memory import RecentlyUsed
 
@@ -111,15 +111,7 @@ class ClipSource:
 
     def _check_options(self, found: Iterable[tuple[str, object, object]]) -> None:
         """(name, value of the pose cache, value asked for) of each option; raises CacheError at the first that differs."""
-        for name, value, wanted in found:
-            if value != wanted:
-                raise CacheError(
-                    f"the pose cache was made with other options: {name}",
-                    file=self._poses.directory,
-                    found=value,
-                    expected=wanted,
-                    fix="use the options of the cache, or extract into another folder",
-                )
+        check_options(self._poses, "pose cache", found)
 
     def _length(self, clip_id: str) -> int:
         try:
@@ -141,6 +133,28 @@ class ClipSource:
     def _read_joints(self, clip_id: str) -> np.ndarray:
         """What is kept in memory of a clip: its cleaned joints (T, 2, J, 3)."""
         return self._poses.joints(clip_id)
+
+
+def check_options(cache: CacheReader, title: str, found: Iterable[tuple[str, object, object]]) -> None:
+    """Refuses a cache that was made with other options.
+
+    Args:
+        cache: the cache.
+        title: what to call it.
+        found: (name, value of the cache, value asked for) of each option.
+
+    Raises:
+        CacheError: an option differs; the first one that does is named.
+    """
+    for name, value, wanted in found:
+        if value != wanted:
+            raise CacheError(
+                f"the {title} was made with other options: {name}",
+                file=cache.directory,
+                found=value,
+                expected=wanted,
+                fix="use the options of the cache, or extract into another folder",
+            )
 
 
 def _check_lengths(poses: Mapping[str, int], others: Mapping[str, int], clip_ids: Iterable[str], content: str) -> None:

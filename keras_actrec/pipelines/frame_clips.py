@@ -7,21 +7,21 @@ moments: both come from one row of random numbers. A model on cached cubes reads
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from keras_actrec.cache.frame_cubes import FrameCubeCache
 from keras_actrec.cache.reader import PoseCache
-from keras_actrec.errors import CacheError, ConfigError
-from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY, ClipSource
-from keras_actrec.pipelines.half_floats import to_float32
+from keras_actrec.errors import ConfigError
+from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY
+from keras_actrec.pipelines.view_sources import CachedViewSource, DrawnViewSource
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.video.clip_pictures import Pictures
-from keras_actrec.video.frame_clips import DRAWS, FrameClipConfig, test_views, view_joints, view_pictures
+from keras_actrec.video.frame_clips import FrameClipConfig, test_views, view_joints, view_pictures
 
 
-class FrameClipSource(ClipSource):
+class FrameClipSource(DrawnViewSource):
     """Pictures of frames, and where the first person's joints are in them.
 
     A training row takes two random numbers: the start within the first of T equal intervals, and whether the row is mirrored
@@ -49,7 +49,7 @@ class FrameClipSource(ClipSource):
         VideoError: frames are counted by decoding the video, and it does not read.
     """
 
-    draws = DRAWS
+    config: FrameClipConfig
 
     def __init__(
         self,
@@ -71,87 +71,30 @@ class FrameClipSource(ClipSource):
         held = pictures.lengths
         lengths = {clip: held[clip] for clip in labels if clip in held and (poses is None or clip in poses.lengths)}
         super().__init__(
-            poses, labels, ("clip", "joints"),
+            poses, labels, ("clip", "joints"), config, layout,
             beside=lengths, beside_holds="pictures", joints_in_memory=joints_in_memory,
         )  # fmt: skip
-        if poses is not None:
-            self._check_options([("layout", poses.options.layout, layout.name)])
-        self.config, self.layout, self._pictures, self._pixel_size = config, layout, pictures, pixel_size
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each input: clip (T, H, W, C), joints (T, J, 2)."""
-        config = self.config
-        clip = (config.frames, *config.picture_size, self._pictures.channels)
-        shapes = {"clip": clip, "joints": (config.frames, len(self.layout), 2)}
-        return {name: shapes[name] for name in self.inputs}
-
-    @property
-    def test_rows(self) -> int:
-        """Rows of a test batch per clip: its views."""
-        return self.config.views
-
-    def training_batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Draws one row of each clip.
-
-        Args:
-            clip_ids: B clips; a clip may stand more than once.
-            uniforms: float64 (B, 2) in [0, 1): start, and whether mirrored.
-
-        Returns:
-            {"clip": float32 (B, T, H, W, C), "joints": float32 (B, T, J, 2)}, labels int32 (B,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip without pictures or poses.
-            ConfigError: not `draws` random numbers per clip.
-            VideoError: a video does not read.
-        """
-        labels = self._labels_of(clip_ids)
-        self._check_uniforms(clip_ids, uniforms)
-        return self._batch(clip_ids, uniforms[:, None]), labels
-
-    def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The views of each clip, one after the other, with R = `test_rows`.
-
-        Returns:
-            {"clip": float32 (B·R, T, H, W, C), "joints": float32 (B·R, T, J, 2)}, labels int32 (B·R,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip without pictures or poses.
-            VideoError: a video does not read.
-        """
-        labels = self._labels_of(clip_ids)
-        table = test_views(self.config)
-        return self._batch(clip_ids, np.broadcast_to(table, (len(clip_ids), *table.shape))), np.repeat(labels, self.test_rows)
+        self._pictures, self._pixel_size = pictures, pixel_size
 
     def _input_fix(self) -> str:
         return "use FrameCubeSource for a model that begins at the cubes of its network"
 
-    def _batch(self, clip_ids: Sequence[str], views: np.ndarray) -> dict[str, np.ndarray]:
-        """views: float64 (B, V, 2)."""
-        batch = {}
-        if "clip" in self.inputs:
-            batch["clip"] = self._read_pictures(clip_ids, views)
-        if "joints" in self.inputs:
-            batch["joints"] = np.concatenate([self._place(*clip) for clip in zip(clip_ids, views, strict=True)])
-        return batch
+    def _row_shapes(self) -> dict[str, tuple[int, ...]]:
+        frames = self.config.frames
+        clip = (frames, *self.config.picture_size, self._pictures.channels)
+        return {"clip": clip, "joints": (frames, len(self.layout), 2)}
 
-    def _read_pictures(self, clip_ids: Sequence[str], views: np.ndarray) -> np.ndarray:
-        shape = (self.config.frames, *self.config.picture_size, self._pictures.channels)
-        batch = np.empty((*views.shape[:2], *shape), np.float32)  # scaled in place: a row is 7 MB
-        for target, clip, rows in zip(batch, clip_ids, views, strict=True):
-            self._length(clip)  # an unknown clip is a CacheError here, whatever the pictures are
-            np.divide(view_pictures(self._pictures, clip, rows, self.config), np.float32(127.5), out=target)
-            target -= 1.0
-        return batch.reshape(-1, *shape)
+    def _test_views(self) -> np.ndarray:
+        return test_views(self.config)
 
-    def _place(self, clip_id: str, views: np.ndarray) -> np.ndarray:
-        """Joints float32 (V, T, J, 2) of the views of a clip."""
+    def _pictures_of(self, clip_id: str, views: np.ndarray) -> np.ndarray:
+        self._length(clip_id)  # an unknown clip is a CacheError here, whatever the pictures are
+        return view_pictures(self._pictures, clip_id, views, self.config)
+
+    def _joints_in(self, clip_id: str, views: np.ndarray) -> np.ndarray:
         if self._poses is None:
             self._length(clip_id)
-            return np.full((len(views), self.config.frames, len(self.layout), 2), np.nan, np.float32)
+            return np.full((len(views), *self._row_shapes()["joints"]), np.nan, np.float32)
         size = self._pixel_size or self._pictures.source_size(clip_id)
         return view_joints(self._clip_joints(clip_id), size, views, self.layout, self.config)
 
@@ -160,7 +103,7 @@ class FrameClipSource(ClipSource):
         return self._poses.pixels(clip_id)[:, :1].copy()
 
 
-class FrameCubeSource(ClipSource):
+class FrameCubeSource(CachedViewSource):
     """Cached cubes and pooled features of a frozen network, and where the joints are in the pictures that they were made of.
 
     A training row takes one random number, which chooses one of the cached training views. Test rows are the test views.
@@ -180,78 +123,24 @@ class FrameCubeSource(ClipSource):
         CacheError: the cache was made with other options.
     """
 
-    draws = 1
+    _cache: FrameCubeCache
 
     def __init__(self, cubes: FrameCubeCache, labels: Mapping[str, int], config: FrameClipConfig, *, layout: SkeletonLayout):
-        super().__init__(None, labels, ("cube", "pooled", "joints"), beside=cubes.lengths, beside_holds="frame cubes")
-        options = cubes.options.options
-        wanted = {name: getattr(config, name) for name in ("frames", "views", "mirror", "seed")}
-        for name, found, expected in [
-            ("layout", cubes.options.layout, layout.name),
-            ("picture_size", tuple(options["picture_size"]), config.picture_size),
-            *((name, options["views"][name], value) for name, value in wanted.items()),
-        ]:
-            if found != expected:
-                raise CacheError(
-                    f"the cache of frame cubes was made with other options: {name}", file=cubes.directory, found=found,
-                    expected=expected, fix="use the options of the cache, or extract into another folder",
-                )  # fmt: skip
-        self.config, self.layout, self._cubes = config, layout, cubes
+        made = cubes.options.options
+        super().__init__(
+            cubes, labels, ("cube", "pooled", "joints"), config, layout, content="frame cubes",
+            options=[
+                ("picture_size", tuple(made["picture_size"]), config.picture_size),
+                *((name, made["views"][name], getattr(config, name)) for name in ("frames", "views", "mirror", "seed")),
+            ],
+        )  # fmt: skip
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each input: cube (T, K1, K2, d), pooled (T, d'), joints (T, J, 2)."""
-        cubes = self._cubes
-        shapes = {"cube": cubes.cube_shape, "pooled": cubes.pooled_shape, "joints": cubes.joints_shape}
-        return {name: shapes[name] for name in self.inputs}
+    def _row_shapes(self) -> dict[str, tuple[int, ...]]:
+        cubes = self._cache
+        return {"cube": cubes.cube_shape, "pooled": cubes.pooled_shape, "joints": cubes.joints_shape}
 
-    @property
-    def test_rows(self) -> int:
-        """Rows of a test batch per clip: its test views."""
-        return self._cubes.test_views
-
-    def training_batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Draws one training view of each clip.
-
-        Args:
-            clip_ids: B clips; a clip may stand more than once.
-            uniforms: float64 (B, 1) in [0, 1).
-
-        Returns:
-            {"cube", "pooled", "joints"}: float32, see `inputs`; labels int32 (B,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip that the cache does not hold.
-            ConfigError: not one random number per clip.
-        """
-        labels = self._labels_of(clip_ids)
-        self._check_uniforms(clip_ids, uniforms)
-        chosen = (uniforms[:, 0] * self._cubes.training_views).astype(np.int64)
-        return self._batch(clip_ids, self._cubes.test_views + chosen), labels
-
-    def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The test views of each clip, one after the other, with R = `test_rows`.
-
-        Returns:
-            {"cube", "pooled", "joints"}: float32 (B·R, …), labels int32 (B·R,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip that the cache does not hold.
-        """
-        labels = self._labels_of(clip_ids)
-        views = np.tile(np.arange(self.test_rows), len(clip_ids))
-        return self._batch(np.repeat(clip_ids, self.test_rows).tolist(), views), np.repeat(labels, self.test_rows)
+    def _readers(self) -> dict[str, Callable[[Sequence[str], np.ndarray], np.ndarray]]:
+        return {"cube": self._cache.cubes, "pooled": self._cache.pooled, "joints": self._cache.joints}
 
     def _input_fix(self) -> str:
         return "use FrameClipSource for a model that holds its network"
-
-    def _batch(self, clip_ids: Sequence[str], views: np.ndarray) -> dict[str, np.ndarray]:
-        cubes = self._cubes
-        read = {
-            "cube": lambda: to_float32(cubes.cubes(clip_ids, views)),
-            "pooled": lambda: cubes.pooled(clip_ids, views),
-            "joints": lambda: cubes.joints(clip_ids, views),
-        }
-        return {name: read[name]() for name in self.inputs}

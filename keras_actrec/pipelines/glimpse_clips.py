@@ -6,7 +6,7 @@ Source: "Glimpse Clouds: Human Activity Recognition from Unstructured Feature Po
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,14 +14,15 @@ from keras_actrec.cache.glimpse_maps import GlimpseMapCache
 from keras_actrec.cache.person_clips import PersonClips, joints_in_images
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.errors import CacheError
-from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY, ClipSource
+from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY
+from keras_actrec.pipelines.view_sources import CachedViewSource, DrawnViewSource
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.video.rgb_clips import RGBClipConfig, crop_joints, crop_views, test_uniforms
 
 PEOPLE = 2
 
 
-class RGBClipSource(ClipSource):
+class RGBClipSource(DrawnViewSource):
     """Frames of clips, and where the joints are in them.
 
     A training row takes T + 2 random numbers: one frame of each of T equal segments, and the place of the crop, which all
@@ -50,6 +51,8 @@ class RGBClipSource(ClipSource):
             about a clip's length.
     """
 
+    config: RGBClipConfig
+
     def __init__(
         self,
         clips: PersonClips,
@@ -66,97 +69,36 @@ class RGBClipSource(ClipSource):
                 expected=f"at least {config.image_size}", fix="extract larger ones, or take a smaller image_size",
             )  # fmt: skip
         super().__init__(
-            poses, labels, ("clip",) if poses is None else ("clip", "joints"),
+            poses, labels, ("clip",) if poses is None else ("clip", "joints"), config, layout,
             beside=clips.lengths, beside_holds="clips", joints_in_memory=joints_in_memory,
         )  # fmt: skip
-        if poses is not None:
-            self._check_options([("layout", poses.options.layout, layout.name)])
-        self.config, self.layout, self._clips = config, layout, clips
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each input: clip (T, S, S, 3), joints (T, 2, J, 2)."""
-        frames, size = self.config.frames, self.config.image_size
-        shapes = {"clip": (frames, size, size, 3), "joints": (frames, PEOPLE, len(self.layout), 2)}
-        return {name: shapes[name] for name in self.inputs}
-
-    @property
-    def draws(self) -> int:
-        """Uniform random numbers that a training row takes: T for the frames, 2 for the place of the crop."""
-        return self.config.draws
-
-    @property
-    def test_rows(self) -> int:
-        """Rows of a test batch per clip: its views."""
-        return self.config.views
-
-    def training_batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Draws one row of each clip.
-
-        Args:
-            clip_ids: B clips; a clip may stand more than once.
-            uniforms: float64 (B, T + 2) in [0, 1): those of the frames, then x and y of the crop.
-
-        Returns:
-            {"clip": float32 (B, T, S, S, 3), "joints": float32 (B, T, 2, J, 2)}, labels int32 (B,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip that a cache does not hold, or joints that cannot be placed in its images.
-            ConfigError: not `draws` random numbers per clip.
-        """
-        labels = self._labels_of(clip_ids)
-        self._check_uniforms(clip_ids, uniforms)
-        return self._batch(clip_ids, uniforms[:, None]), labels
-
-    def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The views of each clip, one after the other, with R = `test_rows`.
-
-        Returns:
-            {"clip": float32 (B·R, T, S, S, 3), "joints": float32 (B·R, T, 2, J, 2)}, labels int32 (B·R,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip that a cache does not hold, or joints that cannot be placed in its images.
-        """
-        labels = self._labels_of(clip_ids)
-        table = test_uniforms(self.config)
-        return self._batch(clip_ids, np.broadcast_to(table, (len(clip_ids), *table.shape))), np.repeat(labels, self.test_rows)
+        self._clips = clips
 
     def _input_fix(self) -> str:
         return "give a pose cache for joints; use GlimpseMapSource for a model that begins at the maps of its backbone"
 
-    def _batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> dict[str, np.ndarray]:
-        """uniforms: float64 (B, views, T + 2)."""
-        batch = {}
-        if "clip" in self.inputs:
-            batch["clip"] = self._read_clips(clip_ids, uniforms)
-        if "joints" in self.inputs:
-            batch["joints"] = np.concatenate([
-                crop_joints(self._clip_joints(clip), rows, self._clips.image_size, self.config)
-                for clip, rows in zip(clip_ids, uniforms, strict=True)
-            ])  # fmt: skip
-        return batch
+    def _row_shapes(self) -> dict[str, tuple[int, ...]]:
+        frames, size = self.config.frames, self.config.image_size
+        return {"clip": (frames, size, size, 3), "joints": (frames, PEOPLE, len(self.layout), 2)}
 
-    def _read_clips(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> np.ndarray:
-        views, shape = uniforms.shape[1], self.shapes["clip"]
-        batch = np.empty((len(clip_ids), views, *shape), np.float32)  # scaled in place: a row is 5 MB
-        for target, clip, rows in zip(batch, clip_ids, uniforms, strict=True):
+    def _test_views(self) -> np.ndarray:
+        return test_uniforms(self.config)
 
-            def read(frames, clip=clip):
-                return self._clips.images(clip, frames)
+    def _pictures_of(self, clip_id: str, views: np.ndarray) -> np.ndarray:
+        def read(frames: np.ndarray) -> np.ndarray:
+            return self._clips.images(clip_id, frames)
 
-            images = crop_views(read, self._length(clip), rows, self._clips.image_size, self.config)
-            np.divide(images, np.float32(127.5), out=target)
-            target -= 1.0
-        return batch.reshape(len(clip_ids) * views, *shape)
+        return crop_views(read, self._length(clip_id), views, self._clips.image_size, self.config)
+
+    def _joints_in(self, clip_id: str, views: np.ndarray) -> np.ndarray:
+        return crop_joints(self._clip_joints(clip_id), views, self._clips.image_size, self.config)
 
     def _read_joints(self, clip_id: str) -> np.ndarray:
         """Joints in the stored images, float32 (T, 2, J, 2)."""
         return joints_in_images(self._clips, clip_id, self._poses.pixels(clip_id))
 
 
-class GlimpseMapSource(ClipSource):
+class GlimpseMapSource(CachedViewSource):
     """Cached maps and context vectors of a frozen backbone, and where the joints are in the crops that they were made of.
 
     A training row takes one random number, which chooses one of the cached training views. Test rows are the test views.
@@ -176,73 +118,21 @@ class GlimpseMapSource(ClipSource):
         CacheError: the cache was made with other options.
     """
 
+    _cache: GlimpseMapCache
+
     def __init__(self, maps: GlimpseMapCache, labels: Mapping[str, int], config: RGBClipConfig, *, layout: SkeletonLayout):
-        super().__init__(None, labels, ("map", "context", "joints"), beside=maps.lengths, beside_holds="glimpse maps")
         made = maps.options.options["views"]
-        wanted = {name: getattr(config, name) for name in ("frames", "image_size", "views", "seed")}
-        for name, found, expected in [
-            ("layout", maps.options.layout, layout.name),
-            *((name, made[name], value) for name, value in wanted.items()),
-        ]:
-            if found != expected:
-                raise CacheError(
-                    f"the cache of glimpse maps was made with other options: {name}", file=maps.directory, found=found,
-                    expected=expected, fix="use the options of the cache, or extract into another folder",
-                )  # fmt: skip
-        self.config, self.layout, self._maps = config, layout, maps
+        super().__init__(
+            maps, labels, ("map", "context", "joints"), config, layout, content="glimpse maps",
+            options=[(name, made[name], getattr(config, name)) for name in ("frames", "image_size", "views", "seed")],
+        )  # fmt: skip
 
-    draws = 1
+    def _row_shapes(self) -> dict[str, tuple[int, ...]]:
+        maps = self._cache
+        return {"map": maps.map_shape, "context": maps.context_shape, "joints": maps.joints_shape}
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each input: map (T, h, w, c), context (T, c'), joints (T, P, J, 2)."""
-        maps = self._maps
-        shapes = {"map": maps.map_shape, "context": maps.context_shape, "joints": maps.joints_shape}
-        return {name: shapes[name] for name in self.inputs}
-
-    @property
-    def test_rows(self) -> int:
-        """Rows of a test batch per clip: its test views."""
-        return self._maps.test_views
-
-    def training_batch(self, clip_ids: Sequence[str], uniforms: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Draws one training view of each clip.
-
-        Args:
-            clip_ids: B clips; a clip may stand more than once.
-            uniforms: float64 (B, 1) in [0, 1).
-
-        Returns:
-            {"map", "context", "joints"}: float32, see `inputs`; labels int32 (B,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip that the cache does not hold.
-            ConfigError: not one random number per clip.
-        """
-        labels = self._labels_of(clip_ids)
-        self._check_uniforms(clip_ids, uniforms)
-        return self._batch(
-            clip_ids, self._maps.test_views + (uniforms[:, 0] * self._maps.training_views).astype(np.int64)
-        ), labels
-
-    def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The test views of each clip, one after the other, with R = `test_rows`.
-
-        Returns:
-            {"map", "context", "joints"}: float32 (B·R, …), labels int32 (B·R,).
-
-        Raises:
-            DatasetError: a clip without a label.
-            CacheError: a clip that the cache does not hold.
-        """
-        labels = self._labels_of(clip_ids)
-        views = np.tile(np.arange(self.test_rows), len(clip_ids))
-        return self._batch(np.repeat(clip_ids, self.test_rows).tolist(), views), np.repeat(labels, self.test_rows)
+    def _readers(self) -> dict[str, Callable[[Sequence[str], np.ndarray], np.ndarray]]:
+        return {"map": self._cache.maps, "context": self._cache.context, "joints": self._cache.joints}
 
     def _input_fix(self) -> str:
         return "use RGBClipSource for a model that holds its backbone"
-
-    def _batch(self, clip_ids: Sequence[str], views: np.ndarray) -> dict[str, np.ndarray]:
-        read = {"map": self._maps.maps, "context": self._maps.context, "joints": self._maps.joints}
-        return {name: read[name](clip_ids, views).astype(np.float32) for name in self.inputs}

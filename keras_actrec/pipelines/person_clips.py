@@ -13,8 +13,8 @@ import numpy as np
 from keras_actrec.cache.clip_maps import ClipMapCache
 from keras_actrec.cache.person_clips import PersonClips
 from keras_actrec.cache.reader import PoseCache
-from keras_actrec.errors import CacheError, ConfigError
-from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY, ClipSource
+from keras_actrec.errors import ConfigError
+from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY, ClipSource, check_options
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig, clip_frames, clip_poses, pose_frames, view_uniforms
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.video.view_images import view_images
@@ -245,13 +245,4 @@ class ClipMapSource(_VideoPoseSource):
 
 def _check_views(maps: ClipMapCache, sampling: ClipSamplingConfig) -> None:
     made = maps.options.options["sampling"]
-    wanted = {name: getattr(sampling, name) for name in made}
-    for name, value in made.items():
-        if value != wanted[name]:
-            raise CacheError(
-                f"the cache of clip maps was made with other options: {name}",
-                file=maps.directory,
-                found=value,
-                expected=wanted[name],
-                fix="use the options of the cache, or extract into another folder",
-            )
+    check_options(maps, "cache of clip maps", [(name, value, getattr(sampling, name)) for name, value in made.items()])
