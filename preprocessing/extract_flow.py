@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset, open_videos
-from keras_actrec.extraction.script import add_run_arguments, run_options
+from keras_actrec.extraction.script import add_clip_seconds, add_run_arguments, run_options
 from keras_actrec.scripts import exit_status
 
 
@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     config("--height", type=int, default=240, help="of the pictures in pixels (default: %(default)s)")
     config("--width", type=int, default=320, help="of the pictures in pixels (default: %(default)s)")
     add_run_arguments(parser)
+    add_clip_seconds(parser)
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.extraction.script import add_network_arguments, run_options
+from keras_actrec.extraction.script import add_clip_seconds, add_network_arguments, run_options
 from keras_actrec.scripts import tensorflow_script
 
 
@@ -36,6 +36,7 @@ def arguments() -> argparse.Namespace:
     size = "frame that the skeleton's pixels refer to, where the videos have another size (NTU: 1920 1080)"
     config("--pixel-size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
     add_network_arguments(parser, batch_size=64, rows="crops")
+    add_clip_seconds(parser)
     return parser.parse_args()
 
 

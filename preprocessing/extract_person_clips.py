@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.extraction.script import add_run_arguments, run_options
+from keras_actrec.extraction.script import add_clip_seconds, add_run_arguments, run_options
 from keras_actrec.scripts import exit_status
 
 
@@ -38,6 +38,7 @@ def arguments() -> argparse.Namespace:
     size = "frame that the skeleton's pixels refer to, where the videos have another size (NTU: 1920 1080)"
     config("--pixel-size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
     add_run_arguments(parser)
+    add_clip_seconds(parser)
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from keras_actrec.errors import ActrecError, VideoError
 from keras_actrec.video.crops import crop_square, resize_to_rgb
 from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.time_limit import CLIP_SECONDS
 
 HANDS = 4
 _FRAMES_AHEAD = 256
@@ -91,11 +92,13 @@ class CropOptions:
         crop_size: side of the square in pixels of the video.
         output_size: side that the network takes.
         pixel_size: (width, height) of the frame that the skeleton's pixels refer to; None: the video's own size.
+        clip_seconds: that decoding a clip may take; None sets no limit.
     """
 
     crop_size: int
     output_size: int
     pixel_size: tuple[int, int] | None = None
+    clip_seconds: float | None = CLIP_SECONDS
 
 
 def crop_batches(
@@ -220,7 +223,7 @@ def _decode(task: CropTask, options: CropOptions) -> Iterator[_FrameCrops | Clip
         )
     present = np.isfinite(task.centers).all(axis=2)
     outside = 0
-    with VideoReader(task.video) as video:
+    with VideoReader(task.video, time_limit=options.clip_seconds) as video:
         centers = task.centers.astype(np.float64)
         if options.pixel_size is not None:
             centers = centers * (video.width / options.pixel_size[0], video.height / options.pixel_size[1])

@@ -19,10 +19,11 @@ from keras_actrec.cache.schema import CLIPS_PER_SHARD, CacheIndex, plan_cache
 from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.extraction.poses import clips_with_poses
-from keras_actrec.extraction.run import ExtractionReport, run_extraction
+from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.optical_flow import FlowConfig, flow_frames, flow_method
+from keras_actrec.video.time_limit import CLIP_SECONDS
 
 _STAGE = "flow"
 _FLOW = FlowConfig()
@@ -61,6 +62,7 @@ def extract_flow(
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
     retry_left_out: bool = False,
+    clip_seconds: float | None = CLIP_SECONDS,
 ) -> ExtractionReport:
     """Writes the optical flow of videos, or goes on with a cache that was begun.
 
@@ -75,6 +77,7 @@ def extract_flow(
             None takes all frames of each video. Which of the two is stored in the cache.
         workers, progress, share, retry_left_out: see `run_extraction`.
         clips_per_shard: of a new cache; what a killed run can lose.
+        clip_seconds: that decoding a clip may take; a clip over it is left out. None sets no limit.
 
     Returns:
         The report. A clip whose video is absent, does not decode or is shorter than its length is left out.
@@ -84,6 +87,7 @@ def extract_flow(
         CacheError, DiskFullError: see `run_extraction`.
     """
     flow_method(flow)  # Fails here, once, and before the folder is made.
+    check_clip_seconds(clip_seconds)
     directory = Path(directory)
     if not isinstance(videos, Mapping):
         videos = {record.clip_id: record.video for record in videos}
@@ -93,7 +97,7 @@ def extract_flow(
     options = flow_cache_options(dataset, flow, given_lengths=lengths is not None)
     index = plan_cache(directory, options, videos, clips_per_shard=clips_per_shard)
     return run_extraction(
-        _FlowJob(directory, index, dict(videos), flow, lengths),
+        _FlowJob(directory, index, dict(videos), flow, lengths, clip_seconds),
         directory,
         index,
         videos,
@@ -115,6 +119,7 @@ class _FlowJob:
     videos: Mapping[str, Path | None]
     flow: FlowConfig
     lengths: Mapping[str, int] | None
+    clip_seconds: float | None = CLIP_SECONDS
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:
@@ -144,7 +149,7 @@ class _FlowJob:
         if path is None:
             raise VideoError("the clip has no video", place=f"clip {clip_id}", fix="check the data root, or leave the clip out")
         wanted = None if self.lengths is None else np.ones(self.lengths[clip_id], bool)
-        with VideoReader(path, threads=threads) as video:
+        with VideoReader(path, threads=threads, time_limit=self.clip_seconds) as video:
             writer.begin_clip(clip_id, (video.width, video.height))
             count = 0
             for frame in flow_frames(video.frames(wanted), self.flow):

@@ -30,11 +30,12 @@ from keras_actrec.extraction.crop_stream import (
     crop_batches,
 )
 from keras_actrec.extraction.poses import clips_with_poses, dataset_layout
-from keras_actrec.extraction.run import ExtractionReport, run_extraction
+from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads, share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
+from keras_actrec.video.time_limit import CLIP_SECONDS
 
 BATCH_SIZE = 64
 _STAGE = "hand_features"
@@ -82,6 +83,7 @@ def extract_hand_features(
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
     retry_left_out: bool = False,
+    clip_seconds: float | None = CLIP_SECONDS,
 ) -> ExtractionReport:
     """Writes the hand-feature cache of a data set, or goes on with one that was begun.
 
@@ -95,6 +97,7 @@ def extract_hand_features(
         batch_size: crops per forward pass.
         workers, progress, share, retry_left_out: see `run_extraction`. Each worker has a network of its own.
         clips_per_shard: of a new cache; what a killed run can lose.
+        clip_seconds: that decoding a clip may take; a clip over it is left out. None sets no limit.
 
     Returns:
         The report. A clip whose video is absent, does not decode or is shorter than its skeleton is left out.
@@ -107,6 +110,7 @@ def extract_hand_features(
     """
     directory = Path(directory)
     _check_sizes(crop_size, pixel_size, batch_size)
+    check_clip_seconds(clip_seconds)
     ids, pose_options = clips_with_poses(dataset, pose_directory)
     hands = _cached_layout(dataset, pose_options, pose_directory).hands
     if workers > 1:
@@ -122,7 +126,7 @@ def extract_hand_features(
         videos={record.clip_id: record.video for record in dataset.records},
         hands=hands,
         sensor=sensor,
-        crops=CropOptions(crop_size, sensor.image_size, pixel_size),
+        crops=CropOptions(crop_size, sensor.image_size, pixel_size, clip_seconds),
         batch_size=batch_size,
         model=model if workers == 1 else None,
         weights=None if workers == 1 else tuple(model.get_weights()),

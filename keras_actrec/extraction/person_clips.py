@@ -21,12 +21,13 @@ from keras_actrec.cache.schema import CLIPS_PER_SHARD, INDEX_NAME, PERSON_CLIPS,
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.errors import CacheError, ConfigError, VideoError
 from keras_actrec.extraction.poses import clips_with_poses
-from keras_actrec.extraction.run import ExtractionReport, run_extraction
+from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
 from keras_actrec.extraction.workers import ShardResult, Tick
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.person_boxes import BOX_MODES, WHOLE, crop_box, person_boxes, whole_frame_boxes
 from keras_actrec.video.rescale import resize_frame
+from keras_actrec.video.time_limit import CLIP_SECONDS
 
 BOXES = (*BOX_MODES, WHOLE)
 _STAGE = "person_clips"
@@ -100,6 +101,7 @@ def extract_person_clips(
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
     retry_left_out: bool = False,
+    clip_seconds: float | None = CLIP_SECONDS,
 ) -> ExtractionReport:
     """Writes the person clips of a data set, or goes on with a cache that was begun.
 
@@ -115,6 +117,7 @@ def extract_person_clips(
         pixel_size: (width, height) of the frame that the skeleton's pixels refer to, where the videos have another size.
         workers, progress, share, retry_left_out: see `run_extraction`.
         clips_per_shard: of a new cache; what a killed run can lose.
+        clip_seconds: that decoding a clip may take; a clip over it is left out. None sets no limit.
 
     Returns:
         The report. A clip whose video is absent, does not decode or is shorter than its skeleton is left out, and one without a
@@ -129,6 +132,7 @@ def extract_person_clips(
     if storage not in STORAGES:
         raise ConfigError("unknown storage", found=repr(storage), expected=" or ".join(map(repr, STORAGES)))
     _check_pixel_size(pixel_size)
+    check_clip_seconds(clip_seconds)
     ids, pose_options = clips_with_poses(dataset, pose_directory)
     if storage == "jpeg":
         _check_no_strange_images(directory, ids)
@@ -141,6 +145,7 @@ def extract_person_clips(
         videos={record.clip_id: record.video for record in dataset.records},
         crop=crop,
         pixel_size=pixel_size,
+        clip_seconds=clip_seconds,
     )
     return run_extraction(
         job,
@@ -208,9 +213,10 @@ class _PersonVideo:
         pixel_size: tuple[int, int] | None,
         *,
         threads: int | None = None,
+        clip_seconds: float | None = CLIP_SECONDS,
     ):
         self._crop = crop
-        self._video = VideoReader(path, threads=threads)
+        self._video = VideoReader(path, threads=threads, time_limit=clip_seconds)
         try:
             size = (self._video.width, self._video.height)
             pixels = np.asarray(pixels, np.float64)
@@ -274,6 +280,7 @@ class _PersonClipJob:
     videos: Mapping[str, Path | None]
     crop: PersonCropConfig
     pixel_size: tuple[int, int] | None
+    clip_seconds: float | None = CLIP_SECONDS
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:
@@ -306,7 +313,8 @@ class _PersonClipJob:
         video = self.videos[clip_id]
         if video is None:
             raise VideoError("the clip has no video", place=f"clip {clip_id}", fix="check the data root, or leave the clip out")
-        with _PersonVideo(video, pixels, self.crop, self.pixel_size, threads=threads) as people:
+        limits = {"threads": threads, "clip_seconds": self.clip_seconds}
+        with _PersonVideo(video, pixels, self.crop, self.pixel_size, **limits) as people:
             for jpeg in people.jpegs():
                 writer.write(jpeg)
             writer.end_clip(people.boxes)

@@ -126,6 +126,12 @@ def check_run(workers: int, share: tuple[int, int]) -> None:
         raise ConfigError("a share is (i, n) with 0 <= i < n", found=share)
 
 
+def check_clip_seconds(clip_seconds: float | None) -> None:
+    """Raises ConfigError where a time limit for a clip is no positive number of seconds, nor None."""
+    if clip_seconds is not None and not clip_seconds > 0:
+        raise ConfigError("the time that decoding a clip may take is a positive number of seconds", found=clip_seconds)
+
+
 def _with_left_out(directory: Path, index: CacheIndex) -> set[int]:
     with CacheReader(directory, allow_incomplete=True) as cache:
         left_out = {entry.clip_id for entry in cache.left_out}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from keras_actrec.cache.schema import CLIPS_PER_SHARD
+from keras_actrec.video.time_limit import CLIP_SECONDS
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +13,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add = add_worker_arguments(parser, shares="shard").add_argument
     add("--clips-per-shard", type=int, default=CLIPS_PER_SHARD, help="of a new cache (default: %(default)s)")
     add("--retry-left-out", action="store_true", help="write shards anew in which clips were left out")
+
+
+def add_clip_seconds(parser: argparse.ArgumentParser) -> None:
+    """Adds the time limit for decoding a clip, for extractions that read videos; `run_options` hands it on."""
+    text = "of decoding that a clip may take; one over it is left out (default: %(default)s)"
+    parser.add_argument("--clip-seconds", type=float, default=CLIP_SECONDS, metavar="SECONDS", help=text)
 
 
 def add_network_arguments(parser: argparse.ArgumentParser, *, batch_size: int, rows: str) -> None:
@@ -31,8 +38,9 @@ def add_worker_arguments(parser: argparse.ArgumentParser, *, shares: str) -> arg
 
 
 def run_options(args: argparse.Namespace) -> dict[str, object]:
-    """The keyword arguments of `extract_poses` and `extract_hand_features` that `add_run_arguments` read."""
-    return {name: getattr(args, name) for name in ("workers", "share", "clips_per_shard", "retry_left_out", "progress")}
+    """The keyword arguments of `extract_poses`, `extract_hand_features`, … that were added by the functions above."""
+    names = ("workers", "share", "clips_per_shard", "retry_left_out", "progress", "clip_seconds")
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ import numpy as np
 from keras_actrec.errors import VideoError
 from keras_actrec.video.avi import empty_frames
 from keras_actrec.video.frame_folder import FrameFolder
+from keras_actrec.video.time_limit import CLIP_SECONDS, LimitedCalls
 
 # FFmpeg's own level, read when OpenCV opens its first video: a broken file is reported once, by a VideoError.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -23,18 +24,35 @@ _COUNT_TOLERANCE = 1
 _REPLACE = "get the file anew (compare its size with the source) or leave the clip out"
 
 
-_LOG_LEVEL_LOCK = threading.Lock()
+class _Silence:
+    """Keeps OpenCV's warnings off stderr while captures open, in any number of threads; its log level is as before afterwards.
+
+    Nothing is locked while a capture opens: one that hangs must not hang the others.
+    """
+
+    def __init__(self):
+        self._lock, self._inside, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._level = cv2.utils.logging.getLogLevel()
+                cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            self._inside += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                cv2.utils.logging.setLogLevel(self._level)
+
+
+_SILENCE = _Silence()
 
 
 def _open_quietly(path: Path, settings: list[int]) -> cv2.VideoCapture:
-    """Opens a capture without OpenCV's warnings on stderr; its log level is as before afterwards."""
-    with _LOG_LEVEL_LOCK:
-        level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, settings)
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+    with _SILENCE:
+        return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, settings)
 
 
 class VideoReader:
@@ -53,28 +71,54 @@ class VideoReader:
         path: an .avi, .mp4 or any other file that this OpenCV build decodes; or a folder with a .jpg or .png file per frame,
             in the order of their names (`FrameFolder`).
         threads: threads of the decoder; None leaves the number to OpenCV. No effect on a folder.
+        time_limit: seconds that opening and decoding may take in all, whatever the caller does in between; None sets no limit.
 
     Raises:
-        VideoError: the file is absent, does not open or has no frames; the folder has no images, or its first does not decode.
+        VideoError: the file is absent, does not open, not within the time limit, or has no frames; the folder has no images,
+            or its first does not decode.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None):
+    def __init__(self, path: str | Path, *, threads: int | None = None, time_limit: float | None = CLIP_SECONDS):
         self.path = Path(path)
-        if self.path.is_dir():
-            self._capture = folder = FrameFolder(self.path)
-            self.width, self.height, self.frame_rate, self.frame_count = folder.width, folder.height, 0.0, folder.frame_count
-            return
-        if not self.path.is_file():
-            raise VideoError("there is no such video", file=self.path, fix="check the data root, or leave the clip out")
-        settings = [] if threads is None else [cv2.CAP_PROP_N_THREADS, threads]
-        self._capture = _open_quietly(self.path, settings)
-        if not self._capture.isOpened():
+        self._limit, self._calls = time_limit, LimitedCalls(time_limit)
+        self._capture: cv2.VideoCapture | FrameFolder | None = None
+        try:
+            if self.path.is_dir():
+                self._open_folder()
+            elif self.path.is_file():
+                self._open_file([] if threads is None else [cv2.CAP_PROP_N_THREADS, threads])
+            else:
+                raise VideoError("there is no such video", file=self.path, fix="check the data root, or leave the clip out")
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_folder(self) -> None:
+        self._capture = folder = self._timed("opening", FrameFolder, self.path)
+        self.width, self.height, self.frame_rate, self.frame_count = folder.width, folder.height, 0.0, folder.frame_count
+
+    def _open_file(self, settings: list[int]) -> None:
+        self._capture = capture = self._timed("opening", _open_quietly, self.path, settings)
+        if not capture.isOpened():
             size = self.path.stat().st_size
             raise VideoError("the video does not open", file=self.path, found=f"{size} bytes", fix=_REPLACE)
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.frame_rate = max(0.0, float(self._capture.get(cv2.CAP_PROP_FPS)))
-        self.frame_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)) - empty_frames(self.path))
+        self.width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.frame_rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)))
+        self.frame_count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) - empty_frames(self.path))
+
+    def _timed(self, place: str, function: Callable, *arguments):
+        """Calls the decoder. Raises VideoError where the time is up or OpenCV gives up."""
+        try:
+            return self._calls(function, *arguments)
+        except TimeoutError:
+            raise VideoError(
+                "decoding the video takes too long", file=self.path, place=place, found=f"more than {self._limit:g} s",
+                expected="less in all", fix="get the file anew, allow more seconds per clip, or leave the clip out",
+            ) from None  # fmt: skip
+        except (cv2.error, MemoryError) as error:
+            found = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise VideoError("the video does not decode", file=self.path, place=place, found=found, fix=_REPLACE) from error
 
     def __enter__(self) -> VideoReader:
         return self
@@ -84,7 +128,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Frees the decoder. Closing twice is fine."""
-        self._capture.release()
+        self._calls.close(lambda: None if self._capture is None else self._capture.release())
 
     def frames(self, wanted: Sequence[bool] | np.ndarray | None = None) -> Iterator[np.ndarray | None]:
         """Frames in order.
@@ -97,16 +141,17 @@ class VideoReader:
             BGR uint8 (height, width, 3), or None for a frame that is not wanted.
 
         Raises:
-            VideoError: the stream has no frame, breaks before the end that its container promises, or ends before the
-                T frames of `wanted`; an image of a folder does not decode or has another size than the first.
+            VideoError: the stream has no frame, breaks before the end that its container promises, ends before the T frames
+                of `wanted`, or takes longer than the time limit; an image of a folder does not decode or has another size
+                than the first.
         """
         index = 0
         while wanted is None or index < len(wanted):
-            if not self._capture.grab():
+            if not self._timed(f"frame {index}", self._capture.grab):
                 break
             frame = None
             if wanted is None or wanted[index]:
-                whole, frame = self._capture.retrieve()
+                whole, frame = self._timed(f"frame {index}", self._capture.retrieve)
                 if not whole:
                     raise VideoError("the frame does not decode", file=self.path, place=f"frame {index}", fix=_REPLACE)
             yield frame
