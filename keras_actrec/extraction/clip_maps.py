@@ -7,7 +7,6 @@ that gives up is training of the network itself and of draws of frames beyond th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from keras_actrec.cache.person_clips import PersonClips, open_person_clips
 from keras_actrec.cache.schema import CLIP_MAPS, CLIPS_PER_SHARD, CacheOptions, plan_cache
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob
+from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob, check_positive, graph_network
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig, clip_frames, view_uniforms
 from keras_actrec.video.view_images import view_images
@@ -104,9 +103,7 @@ def extract_clip_maps(
         backbone=backbone,
         sampling=sampling,
         batch_size=batch_size,
-        model=model if workers == 1 else None,
-        weights=None if workers == 1 else tuple(model.get_weights()),
-    )
+    ).with_network(model, workers)
     return run_extraction(
         job,
         directory,
@@ -120,19 +117,12 @@ def extract_clip_maps(
     )
 
 
-def map_network(model: keras.Model, batch_size: int) -> Callable[[np.ndarray], object]:
+def map_network(model: keras.Model, batch_size: int) -> Network:
     """A backbone as a graph function of one fixed shape: RGB uint8 (batch_size, F, S, S, 3) → float16 (batch_size, t, h, w, c).
 
     Scaling to [-1, 1] is inside: a quarter of the bytes goes to the device.
     """
-    import tensorflow as tf  # here, so that scripts and workers which only plan start without it
-
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.uint8)], autograph=False)
-    def run(images):
-        scaled = tf.cast(images, tf.float32) / 127.5 - 1.0
-        return tf.cast(model(scaled, training=False), tf.float16)
-
-    return run
+    return graph_network(model, batch_size, lambda maps: (keras.ops.cast(maps, "float16"),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +143,7 @@ class ClipMapJob(PersonClipJob):
         return build_backbone(self.backbone, weights=weights)
 
     def network(self, model: keras.Model) -> Network:
-        network = map_network(model, self.batch_size)
-        return lambda images: (network(images),)
+        return map_network(model, self.batch_size)
 
     def writer(self, shard: int, model: keras.Model) -> ClipMapShardWriter:
         return ClipMapShardWriter(self.directory, self.index, shard, map_shape(model))
@@ -169,8 +158,7 @@ class ClipMapJob(PersonClipJob):
 
 
 def _check(backbone: BackboneConfig, sampling: ClipSamplingConfig, batch_size: int) -> None:
-    if batch_size < 1:
-        raise ConfigError("batch_size must be positive", found=batch_size)
+    check_positive(batch_size=batch_size)
     if backbone.frames != sampling.frames:
         raise ConfigError(
             "the network takes another number of frames than a view has",

@@ -20,7 +20,7 @@ from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import CLIPS_PER_SHARD, FRAME_CUBES, CacheOptions, plan_cache
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.view_maps import Arrays, Loader, Network, ViewJob
+from keras_actrec.extraction.view_maps import Arrays, Loader, Network, ViewJob, check_positive, graph_network
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.video.clip_pictures import Pictures
@@ -150,9 +150,7 @@ def extract_frame_cubes(
         views=views,
         training_views=training_views,
         batch_size=batch_size,
-        model=model if workers == 1 else None,
-        weights=None if workers == 1 else tuple(model.get_weights()),
-    )
+    ).with_network(model, workers)
     return run_extraction(
         job,
         directory,
@@ -172,14 +170,11 @@ def frame_network(model: keras.Model, batch_size: int) -> Network:
     Cubes are float16 (batch_size, K1, K2, d), pooled vectors float32 (batch_size, d'). Scaling to [-1, 1] is inside: a
     quarter of the bytes goes to the device.
     """
-    import tensorflow as tf  # here, so that scripts and workers which only plan start without it
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)], autograph=False)
-    def run(pictures):
-        features = model(tf.cast(pictures, tf.float32) / 127.5 - 1.0, training=False)
-        return tf.cast(features["cube"], tf.float16), tf.cast(features["pooled"], tf.float32)
+    def outputs(features):
+        return keras.ops.cast(features["cube"], "float16"), keras.ops.cast(features["pooled"], "float32")
 
-    return run
+    return graph_network(model, batch_size, outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,9 +248,7 @@ def _check(
     batch_size: int,
     pixel_size: tuple[int, int] | None,
 ) -> None:
-    for name, value in (("batch_size", batch_size), ("training_views", training_views)):
-        if value < 1:
-            raise ConfigError(f"{name} must be positive", found=value)
+    check_positive(batch_size=batch_size, training_views=training_views)
     if pixel_size is not None and (len(pixel_size) != 2 or min(pixel_size) < 1):
         raise ConfigError("pixel_size is (width, height)", found=pixel_size)
     for name, found, expected in (

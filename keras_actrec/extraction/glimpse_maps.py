@@ -22,7 +22,7 @@ from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import CLIPS_PER_SHARD, GLIMPSE_MAPS, CacheOptions, plan_cache
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob
+from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob, check_positive, graph_network
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.video.rgb_clips import RGBClipConfig, crop_joints, crop_views, test_uniforms, training_uniforms
@@ -120,9 +120,7 @@ def extract_glimpse_maps(
         views=views,
         training_views=training_views,
         batch_size=batch_size,
-        model=model if workers == 1 else None,
-        weights=None if workers == 1 else tuple(model.get_weights()),
-    )
+    ).with_network(model, workers)
     return run_extraction(
         job,
         directory,
@@ -142,14 +140,11 @@ def glimpse_network(model: keras.Model, batch_size: int) -> Network:
     The map is float16 (batch_size, T, h, w, c); the context, the mean over places of the penultimate map, float32
     (batch_size, T, c'). Scaling to [-1, 1] is inside: a quarter of the bytes goes to the device.
     """
-    import tensorflow as tf  # here, so that scripts and workers which only plan start without it
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)], autograph=False)
-    def run(images):
-        maps = model(tf.cast(images, tf.float32) / 127.5 - 1.0, training=False)
-        return tf.cast(maps["map"], tf.float16), tf.reduce_mean(tf.cast(maps["pose_map"], tf.float32), axis=(2, 3))
+    def outputs(maps):
+        return keras.ops.cast(maps["map"], "float16"), keras.ops.mean(keras.ops.cast(maps["pose_map"], "float32"), axis=(2, 3))
 
-    return run
+    return graph_network(model, batch_size, outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +196,7 @@ class GlimpseMapJob(PersonClipJob):
 
 
 def _check(backbone: InflatedResNetConfig, views: RGBClipConfig, training_views: int, batch_size: int) -> None:
-    for name, value in (("batch_size", batch_size), ("training_views", training_views)):
-        if value < 1:
-            raise ConfigError(f"{name} must be positive", found=value)
+    check_positive(batch_size=batch_size, training_views=training_views)
     found, expected = ((one.frames, one.image_size) for one in (views, backbone))
     if found != expected:
         raise ConfigError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ from keras_actrec.cache.clip_views import ViewShardWriter
 from keras_actrec.cache.person_clips import PersonClips, open_person_clips
 from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.errors import ActrecError, WeightsError
+from keras_actrec.errors import ActrecError, ConfigError, WeightsError
 from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads
 
 BATCH_SIZE = 2
@@ -82,6 +82,12 @@ class ViewJob:
         """What the writer takes of the arrays of the network and the further ones."""
         return result
 
+    def with_network(self, model: keras.Model, workers: int) -> Self:
+        """The same job with its network: the model where this process does the work, else its weights."""
+        if workers == 1:
+            return replace(self, model=model)
+        return replace(self, weights=tuple(model.get_weights()))
+
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:
             limit_threads(threads)
@@ -120,6 +126,27 @@ class PersonClipJob(ViewJob):
 
     def open_clips(self) -> PersonClips:
         return open_person_clips(self.clips_directory)
+
+
+def graph_network(model: keras.Model, batch_size: int, outputs: Callable[[object], tuple[object, ...]]) -> Network:
+    """A network as a graph function of one fixed shape: images uint8 (batch_size, …) → `outputs` of what it makes of them.
+
+    Scaling to [-1, 1] is inside: a quarter of the bytes goes to the device.
+    """
+    import tensorflow as tf  # here, so that scripts and workers which only plan start without it
+
+    @tf.function(input_signature=[tf.TensorSpec((batch_size, *model.inputs[0].shape[1:]), tf.uint8)], autograph=False)
+    def run(images):
+        return outputs(model(tf.cast(images, tf.float32) / 127.5 - 1.0, training=False))
+
+    return run
+
+
+def check_positive(**settings: int) -> None:
+    """Raises ConfigError for the first setting that is below 1."""
+    for name, value in settings.items():
+        if value < 1:
+            raise ConfigError(f"{name} must be positive", found=value)
 
 
 def _ahead(load: Loader, ids: Sequence[str], *, threads: int) -> Iterator[Arrays | ActrecError]:
