@@ -10,24 +10,31 @@ import pytest
 from keras_actrec.cache.glimpse_maps import GlimpseMapCache, GlimpseMapShardWriter
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import GLIMPSE_MAPS, PERSON_CLIPS, CacheOptions, plan_cache
-from keras_actrec.cache.writer import PoseShardWriter
-from keras_actrec.errors import CacheError, ConfigError, DatasetError
+from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.pipelines.glimpse_clips import GlimpseMapSource, RGBClipConfig, RGBClipSource
-from keras_actrec.pipelines.tf_data import epoch_rows, evaluation_dataset, training_dataset
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.layouts import SBU_15
 from keras_actrec.skeletons.sampling import uniforms
+from tests.pipelines.sources import (
+    LABELS,
+    LENGTHS,
+    TRAINING_VIEWS,
+    check_cached_views,
+    check_evaluation_batches,
+    check_training_batches,
+    check_unknown_clips_labels_and_numbers,
+    painted,
+    write_pixels,
+    write_views,
+)
 
 STORED, SIZE = 12, 8
 CONFIG = RGBClipConfig(frames=3, image_size=SIZE, views=2, seed=4)
-LENGTHS = {"c1": 20, "c2": 2, "c3": 11, "c4": 9}
-LABELS = {"c3": 7, "c9": 1, "c1": 5, "c2": 0}
 MAP, CONTEXT = (3, 1, 1, 5), 6
-TRAINING_VIEWS = 4
 
 
 class Clips:
-    """Clips in memory: red tells the column, green the row, blue the clip and the frame."""
+    """Person clips of `painted` frames."""
 
     directory = Path("clips")
     image_size = STORED
@@ -37,36 +44,15 @@ class Clips:
         self.options = CacheOptions(PERSON_CLIPS, "test", "kinect_v2", {"box": "whole", "pixel_size": None} | options)
 
     def images(self, clip_id, frames):
-        pictures = np.empty((len(frames), STORED, STORED, 3), np.uint8)
-        pictures[..., 1], pictures[..., 0] = np.mgrid[:STORED, :STORED]
-        pictures[..., 2] = 40 * int(clip_id[1:]) + np.asarray(frames)[:, None, None]
-        return pictures
+        return painted(clip_id, frames, (STORED, STORED))
 
     def boxes(self, clip_id):
         return np.tile(np.array(self._box, np.float32), (self.lengths[clip_id], 1))
 
 
-def pixels_of(clip: str, length: int) -> np.ndarray:
-    """Joint j of person 1 in frame t is at (4 j, t) in a video of 120x60; person 2 is absent."""
-    pixels = np.full((length, 2, 25, 2), np.nan, np.float32)
-    pixels[:, 0, :, 0] = 4 * np.arange(25)
-    pixels[:, 0, :, 1] = np.arange(length)[:, None]
-    return pixels
-
-
 @pytest.fixture(scope="module")
 def poses(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("poses")
-    index = plan_cache(folder, CacheOptions("poses", "test", "kinect_v2", {}), LENGTHS)
-    with PoseShardWriter(folder, index, 0) as writer:
-        for clip in index.shards[0]:
-            length = LENGTHS[clip]
-            writer.add(
-                clip, joints=np.zeros((length, 2, 25, 3)), pixels=pixels_of(clip, length),
-                test_frames=np.zeros((1, 1), int), test_tensors=np.zeros((1, 1, 3, 3)), cleaning={},
-            )  # fmt: skip
-        writer.finish()
-    return PoseCache(folder)
+    return write_pixels(tmp_path_factory.mktemp("poses"), second=np.nan)
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +61,8 @@ def maps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps")
     views = {"frames": 3, "image_size": SIZE, "views": 2, "seed": 4, "training": TRAINING_VIEWS}
     index = plan_cache(folder, CacheOptions(GLIMPSE_MAPS, "test", "kinect_v2", {"views": views}), LENGTHS)
-    with GlimpseMapShardWriter(folder, index, 0, map_shape=MAP, context=CONTEXT, joints=(2, 25)) as writer:
-        for clip in index.shards[0]:
-            value = int(clip[1:]) + np.arange(6) / 8
-            arrays = (value.reshape(6, *[1] * (len(shape))) * np.ones(shape) for shape in (MAP, (3, CONTEXT), (3, 2, 25, 2)))
-            writer.add(clip, *arrays, LENGTHS[clip])
-        writer.finish()
+    writer = GlimpseMapShardWriter(folder, index, 0, map_shape=MAP, context=CONTEXT, joints=(2, 25))
+    write_views(writer, index, (MAP, (3, CONTEXT), (3, 2, 25, 2)))
     return GlimpseMapCache(folder)
 
 
@@ -197,19 +179,8 @@ def test_boxes_and_pixel_sizes(poses, clips, place):
     np.testing.assert_allclose(joints[0, 0, 0, 10], np.array(place) * 2 - 1, atol=1e-6)
 
 
-def test_the_number_chooses_one_of_the_training_views(map_source):
-    batch, labels = map_source.training_batch(["c1", "c2", "c3", "c1"], np.array([[0.0], [0.24], [0.25], [0.999]]))
-    assert labels.tolist() == [5, 0, 7, 5]
-    values = np.array([1 + 2 / 8, 2 + 2 / 8, 3 + 3 / 8, 1 + 5 / 8])  # views 2 to 5, behind those of the tests
-    for name, array in batch.items():
-        assert array.dtype == np.float32 and array.shape == (4, *map_source.shapes[name])
-        np.testing.assert_array_equal(array, values.reshape(-1, *[1] * (array.ndim - 1)) * np.ones_like(array))
-
-
-def test_test_rows_of_maps_are_the_first_views(map_source):
-    batch, labels = map_source.test_batch(["c3", "c1"])
-    assert labels.tolist() == [7, 7, 5, 5]
-    assert batch["map"][:, 0, 0, 0, 0].tolist() == batch["joints"][:, 0, 0, 0, 0].tolist() == [3, 3.125, 1, 1.125]
+def test_training_chooses_one_of_the_further_views_and_the_first_ones_are_the_tests(map_source):
+    check_cached_views(map_source)
 
 
 def test_no_pose_is_read_for_clips_alone(clip_source, map_source, poses, monkeypatch):
@@ -238,43 +209,18 @@ def test_no_pose_is_read_for_clips_alone(clip_source, map_source, poses, monkeyp
 
 
 def test_training_batches_are_reproducible(source):
-    def epochs(**options):
-        dataset = training_dataset(source, source.clip_ids, batch_size=2, seed=3, epochs=2, **options)
-        return [({name: array.numpy() for name, array in inputs.items()}, labels.numpy()) for inputs, labels in dataset]
-
-    batches = epochs()
-    assert len(batches) == 4 and set(batches[0][0]) == set(source.inputs)
-    for number, (inputs, labels) in enumerate(batches):
-        rows, draws = epoch_rows(3, 2, 3, *divmod(number, 2), source.draws)
-        expected, wanted = source.training_batch([source.clip_ids[row] for row in rows], draws)
-        np.testing.assert_array_equal(labels, wanted)
-        for name in source.inputs:
-            assert inputs[name].shape[1:] == source.shapes[name]
-            np.testing.assert_array_equal(inputs[name], expected[name])
-    for (resumed, _), (whole, _) in zip(epochs(first_epoch=1), batches[2:], strict=True):
-        for name in source.inputs:
-            np.testing.assert_array_equal(resumed[name], whole[name])
+    check_training_batches(source)
 
 
 def test_evaluation_batches_hold_every_view_once(source):
-    inputs, labels, weights = zip(*evaluation_dataset(source, source.clip_ids, clips_per_batch=2), strict=True)
-    assert np.concatenate(labels).tolist() == [7, 7, 5, 5, 0, 0, 0, 0]
-    assert np.count_nonzero(np.concatenate(weights)) == 6
-    expected, _ = source.test_batch(source.clip_ids)
-    for name in source.inputs:
-        np.testing.assert_array_equal(np.concatenate([batch[name] for batch in inputs])[:6], expected[name])
+    check_evaluation_batches(source)
 
 
 # Errors ------------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_clips_labels_and_numbers(source):
-    with pytest.raises(DatasetError, match="clip c4 has no label"):
-        source.test_batch(["c4"])
-    with pytest.raises(CacheError, match="clip c9"):
-        source.training_batch(["c9"], np.zeros((1, source.draws)))
-    with pytest.raises(ConfigError, match=r"random numbers per clip \(found \(1, 7\)"):
-        source.training_batch(["c1"], np.zeros((1, 7)))
+    check_unknown_clips_labels_and_numbers(source)
 
 
 def test_a_clip_that_is_in_no_cache():

@@ -9,14 +9,14 @@ import pytest
 
 from keras_actrec.cache.clip_maps import ClipMapCache, ClipMapShardWriter
 from keras_actrec.cache.schema import CLIP_MAPS, CacheOptions, plan_cache
-from keras_actrec.errors import CacheError, ConfigError, DatasetError
+from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.pipelines.person_clips import ClipMapSource, PersonClipSource
-from keras_actrec.pipelines.tf_data import epoch_rows, evaluation_dataset, training_dataset
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.layouts import SBU_15
 from keras_actrec.skeletons.sampling import SamplingConfig
 from tests.pipelines.caches import clip_joints, write_pose_cache
+from tests.pipelines.sources import check_evaluation_batches, check_training_batches, check_unknown_clips_labels_and_numbers
 
 SIZE = 6
 SAMPLING = ClipSamplingConfig(frames=4, stride=2, poses=3, views=2)
@@ -191,44 +191,18 @@ def test_joints_in_memory_change_nothing(poses, maps):
 
 
 def test_training_batches_are_reproducible(source):
-    def epochs(**options):
-        dataset = training_dataset(source, source.clip_ids, batch_size=2, seed=3, epochs=2, **options)
-        return [({name: array.numpy() for name, array in inputs.items()}, labels.numpy()) for inputs, labels in dataset]
-
-    batches = epochs()
-    assert len(batches) == 4 and set(batches[0][0]) == set(source.inputs)
-    for number, (inputs, labels) in enumerate(batches):
-        rows, uniforms = epoch_rows(3, 2, 3, *divmod(number, 2), source.draws)
-        expected, wanted = source.training_batch([source.clip_ids[row] for row in rows], uniforms)
-        np.testing.assert_array_equal(labels, wanted)
-        for name in source.inputs:
-            assert inputs[name].shape[1:] == source.shapes[name]
-            np.testing.assert_array_equal(inputs[name], expected[name])
-    for (resumed, _), (whole, _) in zip(epochs(first_epoch=1), batches[2:], strict=True):
-        for name in source.inputs:
-            np.testing.assert_array_equal(resumed[name], whole[name])
+    check_training_batches(source)
 
 
 def test_evaluation_batches_hold_every_view_once(source):
-    dataset = evaluation_dataset(source, source.clip_ids, clips_per_batch=2)
-    inputs, labels, weights = zip(*dataset, strict=True)
-    assert np.concatenate(labels).tolist() == [7, 7, 5, 5, 0, 0, 0, 0]
-    assert np.count_nonzero(np.concatenate(weights)) == 6
-    expected, _ = source.test_batch(source.clip_ids)
-    for name in source.inputs:
-        np.testing.assert_array_equal(np.concatenate([batch[name] for batch in inputs])[:6], expected[name])
+    check_evaluation_batches(source)
 
 
 # Errors ------------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_clips_labels_and_numbers(source):
-    with pytest.raises(DatasetError, match="clip c4 has no label"):
-        source.test_batch(["c4"])
-    with pytest.raises(CacheError, match=r"clip c9"):
-        source.training_batch(["c9"], np.zeros((1, 4)))
-    with pytest.raises(ConfigError, match=r"random numbers per clip \(found \(1, 3\), expected \(1, 4\)\)"):
-        source.training_batch(["c1"], np.zeros((1, 3)))
+    check_unknown_clips_labels_and_numbers(source)
 
 
 def test_a_pose_cache_of_another_layout(poses, maps):
