@@ -13,10 +13,9 @@ from keras_actrec.cache.schema import FRAME_CUBES, CacheOptions, plan_cache
 from keras_actrec.cache.verify import verify_cache
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError
+from tests.cache.small_views import VIEWS, Arrays, check_order, open_cache, view_arrays
 
 CUBE, POOLED, JOINTS = (2, 3, 4, 5), 6, 7
-VIEWS = 3
-LENGTHS = {"a": 30, "b": 7, "c": 12}
 LEFT_OUT = LeftOut("b", "frame_cubes", "the video does not open", "b.avi")
 NAMES = ("cubes", "pooled", "joints")
 
@@ -26,12 +25,8 @@ def options(training: int = 2, poses=None) -> CacheOptions:
     return CacheOptions(FRAME_CUBES, "jhmdb", "jhmdb_15", {"views": views, "poses": poses}, "abc")
 
 
-def values(clip_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(ord(clip_id))
-    joints = rng.uniform(-1, 1, (VIEWS, 2, JOINTS, 2)).astype(np.float32)
-    joints[:, :, 1] = np.nan
-    cubes = rng.normal(size=(VIEWS, *CUBE)).astype(np.float16)
-    return cubes, rng.normal(size=(VIEWS, 2, POOLED)).astype(np.float32), joints
+def values(clip_id: str) -> Arrays:
+    return view_arrays(clip_id, CUBE, (2, POOLED), (2, JOINTS, 2))
 
 
 def writer(directory, index, shard):
@@ -40,26 +35,11 @@ def writer(directory, index, shard):
 
 @pytest.fixture
 def cache(tmp_path):
-    """Shards (a, b), (c); b is left out."""
-    index = plan_cache(tmp_path, options(), LENGTHS, clips_per_shard=2)
-    for shard, clips in enumerate(index.shards):
-        with writer(tmp_path, index, shard) as shard_writer:
-            for clip in clips:
-                if clip == LEFT_OUT.clip_id:
-                    shard_writer.leave_out(LEFT_OUT)
-                else:
-                    shard_writer.add(clip, *values(clip), LENGTHS[clip])
-            shard_writer.finish()
-    with FrameCubeCache(tmp_path, options()) as reader:
-        yield reader
+    yield from open_cache(tmp_path, options(), writer, FrameCubeCache, values, LEFT_OUT)
 
 
 def test_arrays_come_in_the_order_asked_for(cache):
-    ids, views = ["c", "a", "c", "a"], [1, 2, 0, 2]
-    for number, (name, kind) in enumerate(zip(NAMES, (np.float16, np.float32, np.float32), strict=True)):
-        arrays = getattr(cache, name)(ids, np.array(views))
-        assert arrays.dtype == kind
-        np.testing.assert_array_equal(arrays, [values(clip)[number][view] for clip, view in zip(ids, views, strict=True)])
+    check_order(cache, NAMES, values)
 
 
 def test_what_a_cache_says_about_itself(cache, tmp_path):

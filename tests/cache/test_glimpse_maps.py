@@ -13,11 +13,11 @@ from keras_actrec.cache.schema import GLIMPSE_MAPS, CacheOptions, plan_cache
 from keras_actrec.cache.verify import verify_cache
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError
+from tests.cache.small_views import VIEWS, Arrays, check_order, open_cache, view_arrays
 
 MAP, CONTEXT, JOINTS = (2, 3, 3, 4), 5, (2, 6)
-VIEWS = 3
-LENGTHS = {"a": 30, "b": 7, "c": 12}
 LEFT_OUT = LeftOut("b", "glimpse_maps", "an image is damaged", "b/000003.jpg")
+NAMES = ("maps", "context", "joints")
 
 
 def options(training: int = 1) -> CacheOptions:
@@ -25,12 +25,8 @@ def options(training: int = 1) -> CacheOptions:
     return CacheOptions(GLIMPSE_MAPS, "ntu", "kinect_v2", {"views": views}, "abc")
 
 
-def values(clip_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(ord(clip_id))
-    joints = rng.uniform(-1, 1, (VIEWS, 2, *JOINTS, 2)).astype(np.float32)
-    joints[:, :, 1] = np.nan
-    maps = rng.normal(size=(VIEWS, *MAP)).astype(np.float16)
-    return maps, rng.normal(size=(VIEWS, 2, CONTEXT)).astype(np.float32), joints
+def values(clip_id: str) -> Arrays:
+    return view_arrays(clip_id, MAP, (2, CONTEXT), (2, *JOINTS, 2))
 
 
 def writer(directory, index, shard):
@@ -39,26 +35,11 @@ def writer(directory, index, shard):
 
 @pytest.fixture
 def cache(tmp_path):
-    """Shards (a, b), (c); b is left out."""
-    index = plan_cache(tmp_path, options(), LENGTHS, clips_per_shard=2)
-    for shard, clips in enumerate(index.shards):
-        with writer(tmp_path, index, shard) as shard_writer:
-            for clip in clips:
-                if clip == LEFT_OUT.clip_id:
-                    shard_writer.leave_out(LEFT_OUT)
-                else:
-                    shard_writer.add(clip, *values(clip), LENGTHS[clip])
-            shard_writer.finish()
-    with GlimpseMapCache(tmp_path, options()) as reader:
-        yield reader
+    yield from open_cache(tmp_path, options(), writer, GlimpseMapCache, values, LEFT_OUT)
 
 
 def test_arrays_come_in_the_order_asked_for(cache):
-    ids, views = ["c", "a", "c", "a"], [1, 2, 0, 2]
-    for number, (read, kind) in enumerate([(cache.maps, np.float16), (cache.context, np.float32), (cache.joints, np.float32)]):
-        arrays = read(ids, np.array(views))
-        assert arrays.dtype == kind
-        np.testing.assert_array_equal(arrays, [values(clip)[number][view] for clip, view in zip(ids, views, strict=True)])
+    check_order(cache, NAMES, values)
 
 
 def test_what_a_cache_says_about_itself(cache):
@@ -70,7 +51,7 @@ def test_what_a_cache_says_about_itself(cache):
 
 def test_a_view_is_one_chunk_of_each_array(cache, tmp_path):
     with h5py.File(tmp_path / "glimpse_maps-00000.h5") as file:
-        shapes = {name: file[name].chunks for name in ("maps", "context", "joints")}
+        shapes = {name: file[name].chunks for name in NAMES}
     assert shapes == {"maps": (1, *MAP), "context": (1, 2, CONTEXT), "joints": (1, 2, *JOINTS, 2)}
 
 
