@@ -36,6 +36,9 @@ PAPER_STAGE = StageConfig(
 )  # fmt: skip
 """Section 4.1: momentum 0.9, 16 videos, learning rate 0.1 and 10^-2 after 40 epochs (Penn Action: 50), 100 epochs, weight decay
 5·10^-4; nothing is chosen by validation."""
+PAPER_BACKBONE = "bn_inception"
+OTHER_RATE = 0.003
+"""First learning rate on the features of other CNNs than TSN's: with 0.1 training on ResNet-50's diverges (docs/results.md)."""
 
 
 @dataclass(frozen=True)
@@ -158,26 +161,31 @@ class RPANExperiment(VideoExperiment):
         return replace(self.stage, name=stream, jit_compile=xla or self.stage.jit_compile)
 
 
-def rpan_experiment(name: str, workdir: Path, *, preset: str | None = None) -> RPANExperiment:
-    """The paper's settings for a data set, with ImageNet's ResNet-50 as CNN: TSN's weights have to be converted first.
+def rpan_experiment(
+    name: str, workdir: Path, *, preset: str | None = None, backbone: str = "resnet50", weights: str = "imagenet"
+) -> RPANExperiment:
+    """The paper's settings for a data set; with another CNN than TSN's the learning rate is `OTHER_RATE`.
 
     Args:
         name: key of `TASKS`.
         workdir: of the run.
         preset: preset of `keras_actrec.models.rpan`; None takes the paper's for the data set.
+        backbone: CNN of both streams. The paper's is "bn_inception", whose weights have to be converted first.
+        weights: of the CNN, see `FrameBackboneConfig`.
 
     Raises:
-        ConfigError: a data set that the paper does not use.
+        ConfigError: a data set that the paper does not use, or a CNN that does not exist or has no such weights.
     """
     task = paper_task(TASKS, name)
+    stage = replace(PAPER_STAGE, step_epochs=task.step_epochs)
     return RPANExperiment(
         workdir=workdir,
         protocol=task.protocols[0],
         preset=preset or task.preset,
-        backbone=FrameBackboneConfig(picture_size=task.picture_size),
+        backbone=FrameBackboneConfig(name=backbone, picture_size=task.picture_size, weights=weights),
         clips=FrameClipConfig(picture_size=task.picture_size),
         flow=FlowConfig(picture_size=task.picture_size),
-        stage=replace(PAPER_STAGE, step_epochs=task.step_epochs),
+        stage=stage if backbone == PAPER_BACKBONE else replace(stage, learning_rate=OTHER_RATE),
     )
 
 
@@ -200,7 +208,7 @@ def embedded_default(workdir: Path, *, preset: str = "rpan_sub_jhmdb") -> RPANEx
 
     What differs from the paper's settings: the bodies of the synthetic data are retargeted to JHMDB's joints; pictures of
     96×128; a frozen ResNet-50, with random weights where those of ImageNet cannot be had, whose cubes of a few views are
-    computed once, of the same weights for both streams; fewer epochs.
+    computed once; the learning rate of such CNNs; fewer epochs.
     """
     size = (96, 128)
     return RPANExperiment(
@@ -213,5 +221,5 @@ def embedded_default(workdir: Path, *, preset: str = "rpan_sub_jhmdb") -> RPANEx
         train="on_maps",
         holdout=0.1,
         strategy="none",
-        stage=replace(PAPER_STAGE, learning_rate=0.03, epochs=20, step_epochs=14, checkpoint_seconds=60),
+        stage=replace(PAPER_STAGE, learning_rate=OTHER_RATE, epochs=20, step_epochs=14, checkpoint_seconds=60),
     )

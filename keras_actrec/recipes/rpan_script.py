@@ -66,28 +66,30 @@ def experiment_from(name: str, args: argparse.Namespace) -> RPANExperiment:
     from keras_actrec.recipes.experiment import with_seed
     from keras_actrec.recipes.rpan_experiment import embedded_default, rpan_experiment
 
-    if args.data_root is None:
-        base = embedded_default(args.workdir, preset=args.preset)
-    else:
-        base = rpan_experiment(name, args.workdir, preset=args.preset)
     if (args.height is None) != (args.width is None):
         raise ConfigError("the pictures have two sides", found="one of --height and --width", expected="both")
-    size = None if args.height is None else (args.height, args.width)
-    stage = base.stage if args.epochs is None else base.stage.with_epochs(args.epochs)
-    weights = args.backbone_weights
-    if weights is None and args.backbone == "bn_inception":
+    if args.backbone == "bn_inception" and args.backbone_weights is None:
         raise ConfigError(
             "there are no ImageNet weights of bn_inception", found="no --backbone-weights",
             fix="convert TSN's by preprocessing/convert_tsn_checkpoint.py and give the file",
         )  # fmt: skip
-    layer = None if args.backbone is None else ""  # that of another network would not do
-    network = {"name": args.backbone, "layer": layer, "weights": weights, "dtype": args.dtype, "picture_size": size}
+    network = {"name": args.backbone, "weights": args.backbone_weights}
+    if args.data_root is None:
+        base = embedded_default(args.workdir, preset=args.preset)
+        layer = None if args.backbone is None else ""  # that of another network would not do
+        base = given(base, backbone=given(base.backbone, **network, layer=layer))
+    else:
+        chosen = {"backbone": args.backbone, "weights": args.backbone_weights}
+        chosen = {key: value for key, value in chosen.items() if value is not None}
+        base = rpan_experiment(name, args.workdir, preset=args.preset, **chosen)
+    size = None if args.height is None else (args.height, args.width)
+    stage = base.stage if args.epochs is None else base.stage.with_epochs(args.epochs)
     experiment = given(
         base,
         **video_script.of_run(args),
         layout=args.layout,
         streams=args.streams and tuple(args.streams),
-        backbone=given(base.backbone, **network),
+        backbone=given(base.backbone, dtype=args.dtype, picture_size=size),
         flow_weights=args.flow_weights,
         clips=given(base.clips, frames=args.frames, views=args.views, picture_size=size),
         flow=given(base.flow, method=args.flow_method, picture_size=size),

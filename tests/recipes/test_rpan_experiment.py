@@ -57,11 +57,17 @@ def test_each_data_set(name, protocol, model, size):
 @pytest.mark.parametrize(("name", "falls_after"), [("sub_jhmdb", 40), ("jhmdb", 40), ("penn_action", 50)])
 def test_training(name, falls_after):
     """Momentum 0.9, 16 videos, 0.1 and 0.01 after 40 or 50 of 100 epochs, weight decay 5e-4 in the loss (eq. 11)."""
-    stage = rpan_experiment(name, W).stage
+    stage = rpan_experiment(name, W, backbone="bn_inception", weights="random").stage
     assert (stage.optimizer, stage.momentum, stage.learning_rate, stage.batch_size) == ("sgd", 0.9, 0.1, 16)
     assert (stage.schedule, stage.step_epochs, stage.step_factor, stage.falls) == ("step", falls_after, 0.1, 1)
     assert (stage.weight_decay, stage.decay) == (5e-4, "coupled")
     assert (stage.epochs, stage.keep, stage.stops_early, stage.label_smoothing) == (100, "last", False, 0)
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "inception_v3", "vgg16"])
+def test_other_networks_than_tsns_have_a_lower_rate_and_nothing_else(backbone):
+    paper = rpan_experiment("jhmdb", W, backbone="bn_inception", weights="random").stage
+    assert rpan_experiment("jhmdb", W, backbone=backbone).stage == replace(paper, learning_rate=0.003)
 
 
 @pytest.mark.parametrize("stream", ["rgb", "flow"])
