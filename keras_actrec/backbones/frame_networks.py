@@ -23,6 +23,7 @@ from keras_actrec.errors import ConfigError, WeightsError
 PICTURE = "picture"
 RGB_CHANNELS = 3
 _FLOW_REST = 128.0  # what stored flow holds where nothing moves
+_EXTENT_OF_FLOW = 0.1  # most of a stack hardly moves: its values lie nearer to 0 than those of pictures
 _CALIBRATION_PIXELS, _LEAST_PICTURES = 300_000, 4  # of random weights: more would take minutes in float64
 _SCALE_OF_GREY_VALUES = 64.0
 
@@ -222,6 +223,8 @@ def _randomise(model: keras.Model, config: FrameBackboneConfig) -> None:
     height, width = config.picture_size
     count = max(_LEAST_PICTURES, _CALIBRATION_PIXELS // (height * width))
     pictures = calibration_clips(1, max(height, width), config.seed, channels=config.channels)[:count, 0, :height, :width]
+    if config.channels != RGB_CHANNELS:
+        pictures *= _EXTENT_OF_FLOW
     randomise(model, config.seed, pictures)
     if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
         # Nothing has divided by the scale of the grey values; with biases of 0 the first kernel sets that of all maps.
