@@ -25,16 +25,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
 import numpy as np
-from scipy.io import loadmat
 
 from keras_actrec.datasets.counts import BOTH_SIDES, CountMismatch, count_mismatches
 from keras_actrec.datasets.files import FILE_FIX
+from keras_actrec.datasets.mat_files import read_mat
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import CleaningConfig
@@ -88,11 +87,11 @@ def read_jhmdb_skeleton(path: str | Path) -> SkeletonSequence:
     """
     path = Path(path)
     try:
-        values = loadmat(BytesIO(path.read_bytes()), variable_names=[JOINTS_KEY]).get(JOINTS_KEY)
-    except Exception as error:  # SciPy lets many kinds of errors through for damaged files
+        values = read_mat(path, [JOINTS_KEY]).get(JOINTS_KEY)
+    except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SkeletonFormatError(
-            "the joint file cannot be read", file=path, found=found, expected="a MATLAB file", fix=FILE_FIX
+            "the joint file cannot be read", file=path, found=found, expected="a MATLAB file, version 5", fix=FILE_FIX
         ) from error
     expected = f"numbers (2, {len(JHMDB_15)}, frames)"
     if values is None or values.dtype.kind not in "iuf":
@@ -104,7 +103,8 @@ def read_jhmdb_skeleton(path: str | Path) -> SkeletonSequence:
         raise SkeletonFormatError(
             "the joints have the wrong shape", file=path, place=JOINTS_KEY, found=values.shape, expected=expected, fix=FILE_FIX
         )
-    pixels = values.astype(np.float32).transpose(2, 1, 0)[:, None]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is unknown
+        pixels = values.astype(np.float32).transpose(2, 1, 0)[:, None]
     known = np.isfinite(pixels).all(axis=-1, keepdims=True)
     pixels = np.where(known, pixels, np.float32(np.nan))
     depth = np.where(known, np.float32(0), np.float32(np.nan))

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from scipy.io import loadmat
 
 from keras_actrec.datasets.counts import BOTH_SIDES, CountMismatch, count_mismatches
 from keras_actrec.datasets.files import FILE_FIX, add_clip, walk_folders
+from keras_actrec.datasets.mat_files import read_mat
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import CleaningConfig
@@ -163,8 +163,10 @@ def read_penn_skeleton(path: str | Path) -> SkeletonSequence:
     if nframes.shape != (1, 1) or nframes.item() != frames:
         _fail(path, "nframes", "the annotation does not have its number of frames", nframes.tolist(), frames)
     visible = visibility != 0
-    known = np.isfinite(x) & np.isfinite(y) & (visible | (x != y) | (x >= UNANNOTATED))
-    pixels = np.where(known[..., None], np.stack([x, y], axis=-1), np.nan).astype(np.float32)[:, None]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is unknown
+        pixels = np.stack([x, y], axis=-1).astype(np.float32)
+    known = np.isfinite(pixels).all(axis=-1) & (visible | (x != y) | (x >= UNANNOTATED))
+    pixels = np.where(known[..., None], pixels, np.float32(np.nan))[:, None]
     joints = np.concatenate([pixels, np.where(known, np.float32(0), np.float32(np.nan))[:, None, :, None]], axis=-1)
     tracking = np.where(known, np.where(visible, TRACKED, INFERRED), 0).astype(np.uint8)[:, None]
     return SkeletonSequence(joints, PENN_13, pixels=pixels, tracking=tracking)
@@ -202,15 +204,15 @@ def _read_class(path: Path) -> tuple[int, bool]:
 
 def _read_fields(path: Path, *names: str) -> dict[str, np.ndarray]:
     try:
-        fields = loadmat(path, variable_names=names)
-    except Exception as error:  # SciPy lets many kinds of errors through for damaged files
-        found = str(error) or type(error).__name__
+        fields = read_mat(path, names)
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or str(error)
         raise SkeletonFormatError(
             "the annotation cannot be read", file=path, found=found, expected="a MATLAB file, version 5", fix=FILE_FIX
         ) from error
     for name in names:
         if name not in fields:
-            _fail(path, name, "the annotation lacks a field", ", ".join(k for k in fields if k[0] != "_"), ", ".join(names))
+            _fail(path, name, "the annotation lacks a field", ", ".join(fields), ", ".join(names))
     return {name: fields[name] for name in names}
 
 
