@@ -13,6 +13,9 @@ import numpy as np
 from keras_actrec.errors import DatasetError, SkeletonFormatError
 
 FILE_FIX = "get the file again from the data set, or leave the clip out"
+MOST_JOINTS = 50_000_000
+"""Of a clip, frames · bodies · joints: a gigabyte. A small file that lists many bodies once each, or numbers its frames from 0
+to 200,000, must not ask for all memory."""
 
 
 def walk_folders(root: str | Path, *, expected: str, fix: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -56,6 +59,15 @@ def add_clip(clips: dict[str, Path], clip_id: str, path: Path) -> None:
         raise DatasetError(
             "the same clip is in two places", file=path, place=clip_id, found=f"also {other}", expected="one",
             fix="take one of the two out of the data root",
+        )  # fmt: skip
+
+
+def check_joint_count(path: str | Path, frames: int, people: int, joints: int, *, fix: str = FILE_FIX) -> None:
+    """Raises SkeletonFormatError where a clip has more joints than `MOST_JOINTS`. To be called before they get their memory."""
+    if frames * people * joints > MOST_JOINTS:
+        raise SkeletonFormatError(
+            "the clip has more frames and bodies than any clip", file=path, found=f"{frames} frames, {people} bodies",
+            expected=f"at most {MOST_JOINTS // joints} frames times bodies", fix=fix,
         )  # fmt: skip
 
 

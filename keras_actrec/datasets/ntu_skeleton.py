@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from keras_actrec.datasets.files import check_joint_count
 from keras_actrec.errors import ConfigError, SkeletonFormatError
 from keras_actrec.files import whole_file
 from keras_actrec.skeletons.layout import KINECT_V2
@@ -55,7 +56,7 @@ def read_ntu_skeleton(path: str | Path) -> SkeletonSequence:
     lines = _text_lines(path)
     bodies, frames = _Scan(path, lines).run()
     values = _joint_values(path, lines, bodies.joint_lines)
-    return _sequence(frames, bodies, values)
+    return _sequence(path, frames, bodies, values)
 
 
 @dataclass
@@ -178,8 +179,9 @@ def _find_bad_joint_line(path: Path, lines: list[str], starts: list[int]) -> NoR
     _fail(path, "the joint lines do not form a table", "values that NumPy cannot read", "numbers", line=starts[0])
 
 
-def _sequence(frames: int, bodies: _Bodies, values: np.ndarray) -> SkeletonSequence:
+def _sequence(path: Path, frames: int, bodies: _Bodies, values: np.ndarray) -> SkeletonSequence:
     people = len(bodies.slot_of)
+    check_joint_count(path, frames, people, JOINTS, fix=FIX)
     at = (np.asarray(bodies.frames, int), np.asarray(bodies.slots, int))
     joints = np.full((frames, people, JOINTS, 3), np.nan, np.float32)
     pixels = np.full((frames, people, JOINTS, 2), np.nan, np.float32)

@@ -216,7 +216,7 @@ def read_nucla_json(path: str | Path) -> SkeletonSequence:
     except OSError as error:
         found = error.strerror or str(error)
         raise SkeletonFormatError("the skeleton file cannot be read", file=path, found=found, fix=FILE_FIX) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # also: no text, brackets without end
         raise SkeletonFormatError("the file is not JSON", file=path, found=str(error), fix=FILE_FIX) from error
     if not isinstance(content, dict) or "skeletons" not in content:
         raise SkeletonFormatError("the file has no skeletons", file=path, expected='the key "skeletons"', fix=FILE_FIX)
@@ -232,7 +232,7 @@ def read_nucla_json(path: str | Path) -> SkeletonSequence:
         )
     try:
         joints = np.array(content["skeletons"], np.float64)
-    except (ValueError, TypeError):  # ragged, or something that is no number
+    except (ValueError, TypeError, OverflowError):  # ragged, or something that is no number
         joints = None
     if joints is None or joints.shape[1:] != (_JOINTS, 3) or not len(joints):
         raise SkeletonFormatError(
@@ -298,5 +298,7 @@ def _read_frame(path: Path) -> np.ndarray:
 
 
 def _unknown_to_nan(joints: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is unknown
+        joints = joints.astype(np.float32)
     unknown = (joints == 0).all(axis=-1) | ~np.isfinite(joints).all(axis=-1)
-    return np.where(unknown[..., None], np.nan, joints).astype(np.float32)
+    return np.where(unknown[..., None], np.float32(np.nan), joints)

@@ -10,7 +10,6 @@ Sources: `pose_json` (JSON, OpenPose), `ntu_skeleton` (NTU text). The archives (
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +24,8 @@ from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
 
 SUFFIXES = (".skeleton", ".npz", ".json")
+LARGEST_ARRAY = 1 << 30
+"""Bytes of an array of an archive."""
 FIX = "write the file again, or leave the clip out; docs/own_data.md shows every form"
 
 
@@ -100,6 +101,7 @@ def _read_npz(path: Path, layout: SkeletonLayout | None) -> SkeletonSequence:
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
     """Every array that this form knows. Pickled objects are refused: reading one can run any program."""
     try:
+        _check_archive_size(path)
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             _fail(path, "not a NumPy archive", found="a single array", expected="a file written by numpy.savez")
@@ -108,11 +110,23 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
                 found = ", ".join(archive.files) or "no array"
                 _fail(path, "the archive has no joints", found=found, expected="an array called joints")
             return {name: archive[name] for name in archive.files if name in ("joints", "pixels", "layout")}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except SkeletonFormatError:
+        raise
+    except Exception as error:  # NumPy and zipfile let many kinds of errors through for damaged files
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SkeletonFormatError(
             "the archive cannot be read", file=path, found=reason, expected="a file written by numpy.savez", fix=FIX
         ) from error
+
+
+def _check_archive_size(path: Path) -> None:
+    """Raises SkeletonFormatError where an array is larger than any clip: kilobytes of zip can hold gigabytes of zeros."""
+    if not zipfile.is_zipfile(path):
+        return  # a single array, or no file of NumPy
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.filename in ("joints.npy", "pixels.npy", "layout.npy") and member.file_size > LARGEST_ARRAY:
+                _fail(path, "an array is too large", place=member.filename, found=member.file_size, expected=f"{LARGEST_ARRAY}")
 
 
 def _npz_layout(path: Path, name: np.ndarray | None, wanted: SkeletonLayout | None) -> SkeletonLayout:

@@ -40,6 +40,9 @@ BODY_25_TO_18 = (*range(8), *range(9, 19))
 LONGEST_CLIP = 200_000
 """Frames; what is longer is no clip but numbers that do not count frames."""
 
+LARGEST_NUMBER = 10**300
+"""Integers of JSON have no end; floating-point numbers, with which they are computed, do."""
+
 _IMAGE_KEYS, _WORLD_KEYS = ("pose_landmarks", "landmarks"), ("pose_world_landmarks", "worldLandmarks")
 
 
@@ -154,7 +157,7 @@ class _Form:
             return None
         if not all(_is_number(value) and value > 0 for value in size):
             self.fail("wrong image size", place="width, height", found=size, expected="two positive numbers of pixels")
-        return size
+        return float(size[0]), float(size[1])
 
     def table(self, value: Any, rows: int, columns: tuple[int, ...], place: str) -> np.ndarray:
         """Numbers, flat or row by row; null is NaN. float64 (rows, c), c one of `columns`."""
@@ -201,8 +204,8 @@ class _Form:
         """The person's id; None where it is absent, null or negative. A list of one number repeated counts as the number."""
         value = entry.get(key)
         if isinstance(value, list):
-            numbers = set(_flatten(value))
-            value = numbers.pop() if len(numbers) == 1 else None
+            numbers = _flatten(value)
+            value = numbers[0] if numbers and all(number == numbers[0] for number in numbers) else None
         if value is None:
             return None
         if not _is_number(value) or value != int(value):
@@ -361,12 +364,22 @@ def _either(data: dict, keys: tuple[str, ...]) -> Any:
     return next((data[key] for key in keys if data.get(key) is not None), None)
 
 
-def _flatten(value: Any) -> list:
-    return [leaf for part in value for leaf in _flatten(part)] if isinstance(value, list) else [value]
+def _flatten(value: list) -> list:
+    """What lists of lists hold in the end, in any order."""
+    leaves, waiting = [], list(value)
+    while waiting:  # no recursion: brackets may be nested as deep as Python allows
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        else:
+            leaves.append(part)
+    return leaves
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 def _within(place: str | None, part: str) -> str:
@@ -382,5 +395,8 @@ def _keys(data: dict) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # brackets nested deep, integers of thousands of digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 40 else f"{text[:37]}..."

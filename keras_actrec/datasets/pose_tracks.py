@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_actrec.datasets.files import check_joint_count
 from keras_actrec.errors import SkeletonFormatError
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.sequence import SkeletonSequence
+
+MOST_PEOPLE = 256
+"""In a frame: who is who is found by comparing each with each, so that a list without end would take time without end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +77,19 @@ def join_frames(frames: Sequence[Sequence[Person]], layout: SkeletonLayout, *, f
         get numbers above the highest.
 
     Raises:
-        SkeletonFormatError: no frame, or an id twice in one.
+        SkeletonFormatError: no frame, an id twice in one, more than `MOST_PEOPLE` in one, or too many bodies in all.
     """
     if not frames:
         raise SkeletonFormatError(
             "the clip has no frame", file=file, found="0 frames", expected="at least 1", fix="leave the clip out"
         )
+    most = max(range(len(frames)), key=lambda frame: len(frames[frame]))
+    if len(frames[most]) > MOST_PEOPLE:
+        raise SkeletonFormatError(
+            "too many people in a frame", file=file, place=f"frame {most}", found=len(frames[most]),
+            expected=f"at most {MOST_PEOPLE}",
+            fix="keep the people that count, those of the highest scores for instance, or leave the clip out",
+        )  # fmt: skip
     named: dict[int, _Track] = {}
     nameless: list[_Track] = []
     for frame, people in enumerate(frames):
@@ -99,6 +110,7 @@ def join_frames(frames: Sequence[Sequence[Person]], layout: SkeletonLayout, *, f
         _match(nameless, frame, [person for person in people if person.body_id is None])
     tracks = [*(named[body_id] for body_id in sorted(named)), *nameless]
     tracks.sort(key=lambda track: -len(track.frames))  # stable
+    check_joint_count(file, len(frames), len(tracks), len(layout), fix="keep the people that count, or leave the clip out")
     return _sequence(tracks, len(frames), layout)
 
 
@@ -122,20 +134,24 @@ def _distance(before: Person, after: Person) -> float:
     places = before.position, after.position
     if places[0].shape != places[1].shape:  # pixels of one of the two are not known
         places = before.joints, after.joints
-    distances = np.linalg.norm(places[0] - places[1], axis=1)
-    known = ~np.isnan(distances)
-    return float(distances[known].mean()) if known.any() else float("inf")
+    with np.errstate(over="ignore", invalid="ignore"):  # of absurd coordinates: infinitely far
+        distances = np.linalg.norm(places[0] - places[1], axis=1)
+        known = ~np.isnan(distances)
+        return float(distances[known].mean()) if known.any() else float("inf")
 
 
 def _sequence(tracks: list[_Track], length: int, layout: SkeletonLayout) -> SkeletonSequence:
     joints = np.full((length, len(tracks), len(layout), 3), np.nan, np.float32)
     pixels = np.full((length, len(tracks), len(layout), 2), np.nan, np.float32)
     has_pixels = False
-    for slot, track in enumerate(tracks):
-        joints[track.frames, slot] = [person.joints for person in track.people]
-        for frame, person in zip(track.frames, track.people, strict=True):
-            if person.pixels is not None:
-                pixels[frame, slot], has_pixels = person.pixels, True
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is unknown
+        for slot, track in enumerate(tracks):
+            joints[track.frames, slot] = [person.joints for person in track.people]
+            for frame, person in zip(track.frames, track.people, strict=True):
+                if person.pixels is not None:
+                    pixels[frame, slot], has_pixels = person.pixels, True
+    for array in (joints, pixels):
+        array[~np.isfinite(array).all(axis=-1)] = np.nan
     ids = [track.body_id for track in tracks]
     given = [body_id for body_id in ids if body_id is not None]
     if given:

@@ -190,7 +190,7 @@ def read_sbu_skeleton(path: str | Path) -> SkeletonSequence:
     if not lines:
         raise SkeletonFormatError("the file is empty", file=path, found="no text", expected="a line per frame", fix=FILE_FIX)
     rows = number_rows(path, lines, 1 + PEOPLE * len(SBU_15) * 3)
-    back = np.flatnonzero(~(np.diff(rows[:, 0]) > 0))
+    back = np.flatnonzero(~(rows[1:, 0] > rows[:-1, 0]))
     if len(back):
         line = int(back[0]) + 1
         raise SkeletonFormatError(
@@ -199,7 +199,8 @@ def read_sbu_skeleton(path: str | Path) -> SkeletonSequence:
         )  # fmt: skip
     raw = rows[:, 1:].reshape(len(rows), PEOPLE, len(SBU_15), 3)
     absent = (raw == 0).all(axis=(2, 3))
-    joints = (np.array([1280, 960, 0]) + raw * np.array([-2560, -1920, 10000 / 7.8125])) / 1000
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite, which is unknown
+        joints = ((np.array([1280, 960, 0]) + raw * np.array([-2560, -1920, 10000 / 7.8125])) / 1000).astype(np.float32)
     joints[absent] = np.nan
     joints[~np.isfinite(joints).all(axis=-1)] = np.nan
-    return SkeletonSequence(joints.astype(np.float32), SBU_15)
+    return SkeletonSequence(joints, SBU_15)

@@ -37,7 +37,7 @@ import numpy as np
 
 from keras_actrec.datasets.clip_files import find_clip_files
 from keras_actrec.datasets.counts import CountMismatch, count_mismatches
-from keras_actrec.datasets.files import FILE_FIX
+from keras_actrec.datasets.files import FILE_FIX, check_joint_count
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError, SkeletonFormatError
 from keras_actrec.skeletons.cleaning import CleaningConfig
@@ -179,6 +179,7 @@ def read_smarthome_skeleton(path: str | Path) -> SkeletonSequence:
     path = Path(path)
     frames = _frames(path)
     people = max(map(len, frames))
+    check_joint_count(path, len(frames), people, JOINTS)
     joints = np.full((len(frames), people, JOINTS, 3), np.nan, np.float32)
     pixels = np.full((len(frames), people, JOINTS, 2), np.nan, np.float32)
     for t, frame in enumerate(frames):
