@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +39,7 @@ def _index(file: BinaryIO) -> bytes:
     while len(header := file.read(_CHUNK.size)) == _CHUNK.size:
         name, size = _CHUNK.unpack(header)
         if name == b"idx1":
-            return file.read(size)
+            left = os.fstat(file.fileno()).st_size - file.tell()
+            return file.read(min(size, max(left, 0)))  # a damaged size is up to 4 GB, which `read` would ask for
         file.seek(size + size % 2, 1)  # chunks begin at even places
     return b""

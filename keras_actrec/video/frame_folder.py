@@ -10,10 +10,14 @@ import cv2
 import numpy as np
 
 from keras_actrec.errors import VideoError
+from keras_actrec.video.jpeg import jpeg_size
 
 END_MARKS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
 """Image suffix → what every whole file of that kind holds. OpenCV 4 hands out a cut JPEG as if it were whole (issue 17862 of
 opencv/opencv; version 5 refuses it), and libpng complains on stderr."""
+
+MOST_PIXELS = 1 << 27
+"""Of an image, four times those of 8K: a damaged head says up to 2^62, and its pixels would be given memory."""
 
 _FIX = "get the image anew (compare its size with the source) or leave the clip out"
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -129,7 +133,25 @@ def read_image(file: Path) -> np.ndarray:
         raise VideoError("the image cannot be read", file=file, found=found, fix=_FIX) from error
     image = None
     if END_MARKS[file.suffix.lower()] in data:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+        _check_pixels(file, data)
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+        except (cv2.error, MemoryError):  # sizes that OpenCV refuses, for instance
+            image = None
     if image is None:
         raise VideoError("the image does not decode", file=file, found=f"{len(data)} bytes", expected="a whole image", fix=_FIX)
     return image
+
+
+def _check_pixels(file: Path, data: bytes) -> None:
+    """Raises VideoError where the head of a .jpg or .png file says that it is larger than any frame."""
+    if data.startswith(b"\x89PNG"):
+        width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    else:
+        try:
+            width, height = jpeg_size(data + b"\xff\xd9")  # whatever follows the image
+        except ValueError:  # not as this project writes them; OpenCV may know better
+            return
+    if width * height > MOST_PIXELS:
+        expected = f"at most {MOST_PIXELS} pixels"
+        raise VideoError("the image is too large", file=file, found=f"{width}×{height}", expected=expected, fix=_FIX)
