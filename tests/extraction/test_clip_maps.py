@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import h5py
@@ -23,6 +20,7 @@ from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig, clip_frames
 from keras_actrec.video.view_images import resize_images, view_images
 from tests.experiments.test_scripts import REPOSITORY, run
 from tests.extraction.person_clips import FRAMES, LENGTHS, NETWORK, SIZE, write_person_clips
+from tests.extraction.view_caches import kill_in_shard_1
 
 BACKBONE = BackboneConfig(NETWORK, "random", FRAMES, SIZE)
 SAMPLING = ClipSamplingConfig(frames=FRAMES, stride=2, views=3)
@@ -128,37 +126,19 @@ def test_a_clip_with_a_damaged_image_is_left_out_and_can_be_retried(whole, tmp_p
 
 
 KILLED = """
-import sys, time
-from keras_actrec.cache import clip_maps as cache
+import sys
 from keras_actrec.extraction.clip_maps import extract_clip_maps
 from tests.extraction.test_clip_maps import OPTIONS
-add = cache.ClipMapShardWriter.add
-
-def slow(self, *arguments):
-    add(self, *arguments)
-    if self.path.name == "clip_maps-00001.h5":
-        self._file.flush()
-        print("in the middle of shard 1", flush=True)
-        time.sleep(60)
-
-cache.ClipMapShardWriter.add = slow
+from tests.extraction.view_caches import pause_in_shard_1
+pause_in_shard_1()
 extract_clip_maps(sys.argv[1], sys.argv[2], batch_size=4, **OPTIONS)
 """
 
 
 def test_a_kill_in_the_middle_of_a_shard_loses_that_shard_only(whole, clips, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", KILLED, str(clips), str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert "middle of shard 1" in process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    number = kill_in_shard_1(KILLED, clips, tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["clip_maps-00000.h5", f"clip_maps-00001.h5.{os.uname().nodename}.{process.pid}.part", "index.json"]
+    assert names == ["clip_maps-00000.h5", f"clip_maps-00001.h5.{os.uname().nodename}.{number}.part", "index.json"]
     report = extract_clip_maps(clips, tmp_path, batch_size=4, **OPTIONS)
     assert (report.done, report.skipped) == (3, 2)
     assert not list(tmp_path.glob("*.part"))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,14 +29,15 @@ from keras_actrec.video.clip_pictures import VideoPictures
 from keras_actrec.video.frame_clips import FrameClipConfig, training_views
 from keras_actrec.video.optical_flow import FlowConfig
 from tests.experiments.test_scripts import REPOSITORY, run
-from tests.extraction.small import HEIGHT, WIDTH, clip_name, write_clip
+from tests.extraction import view_caches
+from tests.extraction.small import HEIGHT, WIDTH, clip_name
+from tests.extraction.view_caches import LABELS, LENGTHS, assert_close, assert_equal, check_kill, enlarged, write_clips
 
 SIZE = (32, 48)
 BACKBONE = FrameBackboneConfig(weights="random", picture_size=SIZE)
 VIEWS = FrameClipConfig(frames=3, picture_size=SIZE, views=2, seed=3)
 TRAINING_VIEWS = 3
-LENGTHS = {clip_name(action): 8 + action for action in (1, 2, 3)}
-LABELS = {clip: label for label, clip in enumerate(LENGTHS)}
+NAMES = ("cubes", "pooled", "joints")
 
 
 def tiny_backbone(config: FrameBackboneConfig, weights=None) -> keras.Model:
@@ -64,9 +61,7 @@ def _tiny(monkeypatch):
 def place(tmp_path_factory):
     """Three clips with videos, and their poses."""
     place = tmp_path_factory.mktemp("ntu")
-    for action, length in enumerate(LENGTHS.values(), 1):
-        write_clip(place / "ntu", action, length=length, people=1 + action % 2)
-    extract_poses(NTURGBD(place / "ntu"), place / "poses")
+    extract_poses(write_clips(place / "ntu"), place / "poses")
     return place
 
 
@@ -95,14 +90,7 @@ def whole(place, tmp_path_factory):
 
 
 def every_array(directory) -> dict[str, np.ndarray]:
-    with FrameCubeCache(directory) as cache:
-        ids, views = np.repeat(list(cache.lengths), cache.views).tolist(), np.tile(np.arange(cache.views), len(cache.lengths))
-        return {name: getattr(cache, name)(ids, views) for name in ("cubes", "pooled", "joints")}
-
-
-def assert_equal(one, two):
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
+    return view_caches.every_array(FrameCubeCache, directory, NAMES)
 
 
 @pytest.fixture
@@ -155,10 +143,7 @@ def test_a_second_run_skips_and_shares_add_up(whole, place, tmp_path):
 
 def test_the_number_of_frames_at_once_changes_nothing_that_matters(whole, place, tmp_path):
     extract(place, tmp_path, batch_size=16)
-    one, two = every_array(whole), every_array(tmp_path)
-    np.testing.assert_array_equal(one["joints"], two["joints"])
-    for name in ("cubes", "pooled"):
-        np.testing.assert_allclose(one[name], two[name], rtol=2e-3, atol=1e-3)
+    assert_close(every_array(whole), every_array(tmp_path))
 
 
 def test_without_poses_joints_are_unknown_and_lengths_are_counted(whole, place, tmp_path):
@@ -230,41 +215,19 @@ def test_flow_goes_the_same_way(place, tmp_path):
 # Kills and processes ----------------------------------------------------------------------------------------------------
 
 KILLED = """
-import sys, time
+import sys
 from pathlib import Path
-from keras_actrec.cache import frame_cubes as cache
 from keras_actrec.extraction import frame_cubes
 from tests.extraction.test_frame_cubes import extract, tiny_backbone
-add = cache.FrameCubeShardWriter.add
-
-def slow(self, *arguments):
-    add(self, *arguments)
-    if self.path.name == "frame_cubes-00001.h5":
-        self._file.flush()
-        print("in the middle of shard 1", flush=True)
-        time.sleep(60)
-
-cache.FrameCubeShardWriter.add = slow
+from tests.extraction.view_caches import pause_in_shard_1
+pause_in_shard_1()
 frame_cubes.build_frame_backbone = tiny_backbone
 extract(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
 def test_a_kill_in_the_middle_of_a_shard_loses_that_shard_only(whole, place, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", KILLED, str(place), str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert "middle of shard 1" in process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert len(list(tmp_path.glob("*.part"))) == 1
-    report = extract(place, tmp_path)
-    assert (report.done, report.skipped) == (1, 2)
-    assert not list(tmp_path.glob("*.part"))
+    check_kill(KILLED, place, tmp_path, extract)
     assert_equal(every_array(whole), every_array(tmp_path))
 
 
@@ -278,10 +241,7 @@ class TinyJob(FrameCubeJob):
 def test_worker_processes_compute_the_same(whole, place, tmp_path, monkeypatch):
     monkeypatch.setattr(frame_cubes, "FrameCubeJob", TinyJob)
     extract(place, tmp_path, workers=2)
-    one, two = every_array(whole), every_array(tmp_path)
-    np.testing.assert_array_equal(one["joints"], two["joints"])
-    for name in ("cubes", "pooled"):  # another number of threads may sum in another order: the last bit of float16
-        np.testing.assert_allclose(one[name], two[name], rtol=2e-3, atol=1e-3)
+    assert_close(every_array(whole), every_array(tmp_path))
 
 
 # Options ------------------------------------------------------------------------------------------------------------
@@ -327,12 +287,7 @@ def test_poses_that_do_not_fit(place, tmp_path):
 
 
 def test_values_beyond_float16(place, tmp_path, monkeypatch):
-    def large(config, weights=None):
-        model = tiny_backbone(config, weights=weights)
-        model.set_weights([array * 1e6 for array in model.get_weights()])
-        return model
-
-    monkeypatch.setattr(frame_cubes, "build_frame_backbone", large)
+    monkeypatch.setattr(frame_cubes, "build_frame_backbone", enlarged(tiny_backbone, 1e6))
     with pytest.raises(WeightsError, match="not finite or exceed float16"):
         extract(place, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import keras
@@ -29,14 +25,15 @@ from keras_actrec.pipelines.glimpse_clips import GlimpseMapSource, RGBClipSource
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.video.rgb_clips import RGBClipConfig, training_uniforms
 from tests.experiments.test_scripts import REPOSITORY, run
+from tests.extraction import view_caches
 from tests.extraction.small import clip_name, write_clip
+from tests.extraction.view_caches import LABELS, LENGTHS, assert_close, assert_equal, check_kill, enlarged, write_clips
 
 FRAMES, SIZE, STORED = 2, 32, 36
 BACKBONE = InflatedResNetConfig(weights="random", frames=FRAMES, image_size=SIZE)
 VIEWS = RGBClipConfig(frames=FRAMES, image_size=SIZE, views=2, seed=3)
 OPTIONS = {"backbone": BACKBONE, "views": VIEWS, "training_views": 3, "clips_per_shard": 2, "progress": False}
-LENGTHS = {clip_name(action): 8 + action for action in (1, 2, 3)}
-LABELS = {clip: label for label, clip in enumerate(LENGTHS)}
+NAMES = ("maps", "context", "joints")
 
 
 def tiny_backbone(config: InflatedResNetConfig, *, weights=None) -> keras.Model:
@@ -60,9 +57,7 @@ def _tiny(monkeypatch):
 def place(tmp_path_factory):
     """Three clips, their poses, and their frames whole."""
     place = tmp_path_factory.mktemp("ntu")
-    for action, length in enumerate(LENGTHS.values(), 1):
-        write_clip(place / "ntu", action, length=length, people=1 + action % 2)
-    data = NTURGBD(place / "ntu")
+    data = write_clips(place / "ntu")
     extract_poses(data, place / "poses")
     for storage, name in (("hdf5", "clips"), ("jpeg", "folders")):
         extract_person_clips(
@@ -87,14 +82,7 @@ def whole(place, tmp_path_factory):
 
 
 def every_array(directory) -> dict[str, np.ndarray]:
-    with GlimpseMapCache(directory) as cache:
-        ids, views = np.repeat(list(cache.lengths), cache.views).tolist(), np.tile(np.arange(cache.views), len(cache.lengths))
-        return {name: getattr(cache, name)(ids, views) for name in ("maps", "context", "joints")}
-
-
-def assert_equal(one, two):
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
+    return view_caches.every_array(GlimpseMapCache, directory, NAMES)
 
 
 @pytest.fixture
@@ -164,41 +152,19 @@ def test_a_clip_with_a_damaged_image_is_left_out_and_can_be_retried(whole, place
 
 
 KILLED = """
-import sys, time
+import sys
 from pathlib import Path
-from keras_actrec.cache import glimpse_maps as cache
 from keras_actrec.extraction import glimpse_maps
 from tests.extraction.test_glimpse_maps import extract, tiny_backbone
-add = cache.GlimpseMapShardWriter.add
-
-def slow(self, *arguments):
-    add(self, *arguments)
-    if self.path.name == "glimpse_maps-00001.h5":
-        self._file.flush()
-        print("in the middle of shard 1", flush=True)
-        time.sleep(60)
-
-cache.GlimpseMapShardWriter.add = slow
+from tests.extraction.view_caches import pause_in_shard_1
+pause_in_shard_1()
 glimpse_maps.build_inflated_resnet = tiny_backbone
-extract(Path(sys.argv[1]), sys.argv[2])
+extract(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
 def test_a_kill_in_the_middle_of_a_shard_loses_that_shard_only(whole, place, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", KILLED, str(place), str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert "middle of shard 1" in process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert len(list(tmp_path.glob("*.part"))) == 1
-    report = extract(place, tmp_path)
-    assert (report.done, report.skipped) == (1, 2)
-    assert not list(tmp_path.glob("*.part"))
+    check_kill(KILLED, place, tmp_path, extract)
     assert_equal(every_array(whole), every_array(tmp_path))
 
 
@@ -212,10 +178,7 @@ class TinyJob(GlimpseMapJob):
 def test_worker_processes_compute_the_same(whole, place, tmp_path, monkeypatch):
     monkeypatch.setattr(glimpse_maps, "GlimpseMapJob", TinyJob)
     extract(place, tmp_path, workers=2)
-    one, two = every_array(whole), every_array(tmp_path)
-    np.testing.assert_array_equal(one["joints"], two["joints"])
-    for name in ("maps", "context"):  # another number of threads may sum in another order: the last bit of float16
-        np.testing.assert_allclose(one[name], two[name], rtol=2e-3, atol=1e-3)
+    assert_close(every_array(whole), every_array(tmp_path))
 
 
 # Options ------------------------------------------------------------------------------------------------------------
@@ -261,12 +224,7 @@ def test_poses_of_other_clips(place, tmp_path):
 
 
 def test_values_beyond_float16(place, tmp_path, monkeypatch):
-    def large(config, *, weights=None):
-        model = tiny_backbone(config, weights=weights)
-        model.set_weights([array * 1e4 for array in model.get_weights()])
-        return model
-
-    monkeypatch.setattr(glimpse_maps, "build_inflated_resnet", large)
+    monkeypatch.setattr(glimpse_maps, "build_inflated_resnet", enlarged(tiny_backbone, 1e4))
     with pytest.raises(WeightsError, match="not finite or exceed float16"):
         extract(place, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
