@@ -109,7 +109,11 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
             if "joints" not in archive.files:
                 found = ", ".join(archive.files) or "no array"
                 _fail(path, "the archive has no joints", found=found, expected="an array called joints")
-            return {name: archive[name] for name in archive.files if name in ("joints", "pixels", "layout")}
+            arrays = {name: archive[name] for name in archive.files if name in ("joints", "pixels", "layout")}
+        odd = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None)
+        if odd is not None:
+            _fail(path, "this is no array", place=odd, expected="a file written by numpy.savez")
+        return arrays
     except SkeletonFormatError:
         raise
     except Exception as error:  # NumPy and zipfile let many kinds of errors through for damaged files

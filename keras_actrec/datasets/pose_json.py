@@ -326,7 +326,8 @@ def _mediapipe(form: _Form, entries: list, size: tuple[float, float] | None) -> 
         frames.append([])
         for index in range(max(len(world), len(image))):
             place = image[index][:, :2] if image else None
-            pixels = place * size if size is not None and place is not None else None
+            with np.errstate(over="ignore"):  # of absurd sizes: infinite, which is unknown
+                pixels = place * size if size is not None and place is not None else None
             frames[-1].append(Person(world[index], pixels, place=place) if metric else flat(pixels))
     return frames
 

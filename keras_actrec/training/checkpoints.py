@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite, prod
@@ -124,7 +125,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                 raise ValueError(f"schema {state['schema']} instead of {SCHEMA}: written by another version of this package")
             groups = {name: [np.load(file, allow_pickle=False) for _ in range(state["arrays"][name])] for name in _GROUPS}
         return Checkpoint(run=state["run"], progress=Progress.from_json(state["progress"]), **groups)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise WeightsError(
             "cannot be read as a checkpoint", file=path, found=error, fix="delete it, or train without --resume"
         ) from error
