@@ -29,7 +29,7 @@ from keras_actrec.cache.schema import (
     load_index,
 )
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.errors import CacheError
+from keras_actrec.errors import CacheError, ConfigError
 
 _DAMAGED = "run preprocessing/verify_cache.py with --repair on the cache, then the extraction again"
 _GO_ON = {
@@ -41,6 +41,8 @@ _GO_ON = {
     FRAME_CUBES: "run preprocessing/extract_frame_cubes.py again with the same options: it goes on from here",
     FLOW: "run preprocessing/extract_flow.py again with the same options: it goes on from here",
 }
+HEADER_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, ConfigError)
+"""What `read_header` raises for a damaged shard."""
 _WITH_OFFSETS = (HAND_FEATURES, PERSON_CLIPS, FLOW)
 
 
@@ -170,7 +172,7 @@ class CacheReader:
         try:
             with h5py.File(path, "r", locking="best-effort") as file:
                 header = read_header(file)
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except HEADER_DAMAGE as error:
             raise CacheError(f"the shard does not read: {error}", file=path, fix=_DAMAGED) from error
         if header.schema_version != SCHEMA_VERSION:
             raise CacheError("another schema version", file=path, found=header.schema_version, expected=SCHEMA_VERSION)

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_actrec.cache.lock import planning
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.files import whole_file
 
@@ -172,14 +173,15 @@ def plan_cache(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    if (directory / INDEX_NAME).exists():
-        index = load_index(directory)
-        check_options(index.options, options, directory / INDEX_NAME)
-    else:
-        index = CacheIndex(options, clips_per_shard)
-    extended = index.extended(clip_ids)
-    if extended != index or not (directory / INDEX_NAME).exists():
-        _write_index(directory, extended)
+    with planning(directory):  # two processes that add different clips: the second adds to what the first wrote
+        if (directory / INDEX_NAME).exists():
+            index = load_index(directory)
+            check_options(index.options, options, directory / INDEX_NAME)
+        else:
+            index = CacheIndex(options, clips_per_shard)
+        extended = index.extended(clip_ids)
+        if extended != index or not (directory / INDEX_NAME).exists():
+            _write_index(directory, extended)
     return extended
 
 

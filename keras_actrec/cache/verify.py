@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_actrec.cache import clip_maps, clip_views
 from keras_actrec.cache.person_clip_writer import frame_name
-from keras_actrec.cache.reader import ShardHeader, read_header
+from keras_actrec.cache.reader import HEADER_DAMAGE, ShardHeader, read_header
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
     FLOW,
@@ -29,7 +29,7 @@ from keras_actrec.video.jpeg import jpeg_size
 _REPAIR = "delete the shard (--repair does) and run the extraction again: it fills what is missing"
 _GO_ON = "run the extraction again with the same options"
 _ROWS_AT_ONCE = 256
-_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+_DAMAGE = HEADER_DAMAGE
 
 
 @dataclass(frozen=True)

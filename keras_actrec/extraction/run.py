@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_actrec.cache.reader import CacheReader
+import h5py
+
+from keras_actrec.cache.lock import extracting
+from keras_actrec.cache.reader import HEADER_DAMAGE, CacheReader, ShardHeader, read_header
 from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.cache.writer import remove_stale_parts
 from keras_actrec.datasets.record import LeftOut
@@ -73,7 +76,9 @@ def run_extraction(
     retry_left_out: bool = False,
     unit: str = "crops",
 ) -> ExtractionReport:
-    """Writes the shards of a plan that hold any of `clip_ids` and are not there yet.
+    """Writes the shards of a plan that hold any of `clip_ids` and are not there yet, or do not open any more.
+
+    Damage inside of a shard that opens is found by `cache/verify.py`, which reads every value.
 
     Args:
         job: writes a shard.
@@ -89,32 +94,38 @@ def run_extraction(
 
     Raises:
         ConfigError: workers or share make no sense.
-        CacheError: a shard to be written also holds clips that are not in `clip_ids`; or a worker died.
+        CacheError: a shard to be written also holds clips that are not in `clip_ids`; another run is writing these shards; or
+            a worker died.
         DiskFullError: no space left.
     """
     check_run(workers, share)
-    remove_stale_parts(directory)
     asked = set(clip_ids)
-    missing = set(index.missing(directory))
-    if retry_left_out:
-        missing |= _with_left_out(directory, index)
-    wanted = [shard for shard, clips in enumerate(index.shards) if asked.intersection(clips)]
-    todo = [shard for shard in wanted if shard in missing and shard % share[1] == share[0]]
-    _check_known(directory, index, todo, asked)
-    total = sum(len(index.shards[shard]) for shard in todo)
     start = time.perf_counter()
-    try:
-        with progress_bar(total, title, show=progress) as bar:
-            results = run_shards(job, todo, workers=workers, tick=bar.update)
-    finally:
-        remove_stale_parts(directory)  # of workers that had to be stopped
+    with extracting(Path(directory), share):
+        remove_stale_parts(directory)
+        damaged = _damaged(directory, index)
+        missing = set(index.missing(directory)) | set(damaged)
+        if retry_left_out:
+            missing |= _with_left_out(directory, index, damaged)
+        wanted = [shard for shard, clips in enumerate(index.shards) if asked.intersection(clips)]
+        todo = [shard for shard in wanted if shard in missing and shard % share[1] == share[0]]
+        _check_known(directory, index, todo, asked)
+        total = sum(len(index.shards[shard]) for shard in todo)
+        try:
+            with progress_bar(total, title, show=progress) as bar:
+                results = run_shards(job, todo, workers=workers, tick=bar.update)
+        finally:
+            remove_stale_parts(directory)  # of workers that had to be stopped
     seconds = time.perf_counter() - start
     with CacheReader(directory, allow_incomplete=True) as cache:
         there = len(asked.intersection(cache.lengths))
         left_out = tuple(entry for entry in cache.left_out if entry.clip_id in asked)
     done = sum(result.done for result in results)
     crops = sum(result.crops for result in results)
-    notes = tuple(note for result in results for note in result.notes)
+    notes = tuple(
+        f"{index.shard_name(shard)} did not read ({damaged[shard]}); written anew" for shard in todo if shard in damaged
+    )
+    notes += tuple(note for result in results for note in result.notes)
     return ExtractionReport(Path(directory), done, there - done, left_out, crops, seconds, notes, unit)
 
 
@@ -132,10 +143,25 @@ def check_clip_seconds(clip_seconds: float | None) -> None:
         raise ConfigError("the time that decoding a clip may take is a positive number of seconds", found=clip_seconds)
 
 
-def _with_left_out(directory: Path, index: CacheIndex) -> set[int]:
-    with CacheReader(directory, allow_incomplete=True) as cache:
-        left_out = {entry.clip_id for entry in cache.left_out}
-    return {shard for shard, clips in enumerate(index.shards) if left_out.intersection(clips)}
+def _headers(directory: Path, index: CacheIndex) -> Iterator[tuple[int, ShardHeader | Exception]]:
+    """Header of each shard that is there, or why it does not read."""
+    for shard in sorted(set(range(len(index.shards))) - set(index.missing(directory))):
+        try:
+            with h5py.File(directory / index.shard_name(shard), "r", locking="best-effort") as file:
+                yield shard, read_header(file)
+        except HEADER_DAMAGE as error:
+            yield shard, error
+
+
+def _damaged(directory: Path, index: CacheIndex) -> dict[int, str]:
+    """Shards that were cut or struck in their heads since they were written, and what HDF5 says to them."""
+    headers = _headers(Path(directory), index)
+    return {shard: str(error).partition("\n")[0] for shard, error in headers if isinstance(error, Exception)}
+
+
+def _with_left_out(directory: Path, index: CacheIndex, damaged: Collection[int]) -> set[int]:
+    headers = _headers(Path(directory), index)
+    return {shard for shard, header in headers if shard not in damaged and header.left_out}
 
 
 def _check_known(directory: Path, index: CacheIndex, todo: list[int], asked: set[str]) -> None:
