@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -43,6 +44,8 @@ _GO_ON = {
 }
 HEADER_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, ConfigError)
 """What `read_header` raises for a damaged shard."""
+TEXT_CHECKSUM = "text_checksum"
+"""Root attribute: `text_checksum` of the shard. Shards of earlier versions do not have it."""
 _WITH_OFFSETS = (HAND_FEATURES, PERSON_CLIPS, FLOW)
 
 
@@ -69,6 +72,16 @@ def read_header(file: h5py.File) -> ShardHeader:
     left_out = tuple(LeftOut(**entry) for entry in json.loads(file.attrs["left_out"]))
     versions = json.loads(file.attrs["library_versions"])
     return ShardHeader(options, int(file.attrs["schema_version"]), lengths, offsets, left_out, versions)
+
+
+def text_checksum(file: h5py.File) -> int:
+    """CRC-32 of the text of a shard: its attributes, and those of its clips. Raises KeyError and others if damaged.
+
+    HDF5 guards values and its own tables by checksums, but not the heap in which text of any length is.
+    """
+    groups = [file, *(file["clips"][clip] for clip in (file["clips"] if "clips" in file else ()))]
+    text = [(group.name, name, value) for group in groups for name, value in group.attrs.items() if isinstance(value, str)]
+    return zlib.crc32(json.dumps(sorted(text)).encode())
 
 
 class _OpenShards:

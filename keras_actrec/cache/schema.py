@@ -5,7 +5,7 @@
     DIR/<kind>-00012.h5.*.part     a shard that some process is writing
 
 Root attributes of every shard: `schema_version`, `kind`, `dataset`, `layout`, `options` (JSON), `weights_checksum`,
-`library_versions` (JSON), `left_out` (JSON). Root datasets: `clip_ids`, `lengths`.
+`library_versions` (JSON), `left_out` (JSON), `text_checksum` (of all text). Root datasets: `clip_ids`, `lengths`.
 
 Pose shard: a group per clip, `clips/<clip id>`, with `joints` (T, 2, J, 3) float32 in metres, `pixels` (T, 2, J, 2) float32,
 NaN where there is none, `test_frames` (K, F) int32, `test_tensors` (K, F, W, 3) float32, and the attribute `cleaning` (JSON).

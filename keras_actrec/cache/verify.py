@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_actrec.cache import clip_maps, clip_views
 from keras_actrec.cache.person_clip_writer import frame_name
-from keras_actrec.cache.reader import HEADER_DAMAGE, ShardHeader, read_header
+from keras_actrec.cache.reader import HEADER_DAMAGE, TEXT_CHECKSUM, ShardHeader, read_header, text_checksum
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
     FLOW,
@@ -141,12 +141,16 @@ def _check_shard(directory: Path, index: CacheIndex, shard: int) -> Iterator[Pro
         yield Problem(name, "", f"is missing ({len(index.shards[shard])} clips)", _GO_ON, missing=True)
         return
     with h5py.File(path, "r", locking="best-effort") as file:
+        file.visititems(lambda name, item: None)  # reads tables that no reader may need, such as those of free space
         header = read_header(file)
         yield header
         if header.schema_version != SCHEMA_VERSION:
             yield Problem(name, "", f"schema version {header.schema_version} instead of {SCHEMA_VERSION}", _REPAIR)
-        for option, found, expected in header.options.differences(index.options):
+        differing = header.options.differences(index.options)
+        for option, found, expected in differing:
             yield Problem(name, "", f"option {option} is {found!r}, the index says {expected!r}", _REPAIR)
+        if not differing and file.attrs.get(TEXT_CHECKSUM, text := text_checksum(file)) != text:
+            yield Problem(name, "", "the text of its attributes has changed", _REPAIR)
         yield from _check_clip_list(name, header, index.shards[shard])
         check = _CHECKS.get(index.options.kind)
         if check is not None:

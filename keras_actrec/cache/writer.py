@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from keras_actrec.cache.disk import SafeFile
+from keras_actrec.cache.reader import TEXT_CHECKSUM, text_checksum
 from keras_actrec.cache.schema import SCHEMA_VERSION, CacheIndex
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, DiskFullError, is_disk_full
@@ -139,6 +140,7 @@ class ShardWriter:
             new_dataset(self._file, "clip_ids", np.array([clip.encode() for clip in self._lengths], dtype=np.bytes_))
             new_dataset(self._file, "lengths", np.array(list(self._lengths.values()), np.int64))
             self._close_clips()
+            self._file.attrs[TEXT_CHECKSUM] = text_checksum(self._file)
             self._file.close()
             self._disk.sync()
         self._abandon(keep=True)
