@@ -79,7 +79,7 @@ def text_checksum(file: h5py.File) -> int:
 
     HDF5 guards values and its own tables by checksums, but not the heap in which text of any length is.
     """
-    groups = [file, *(file["clips"][clip] for clip in (file["clips"] if "clips" in file else ()))]
+    groups = [file, *(file["clips"][clip] for clip in file.get("clips", ()))]
     text = [(group.name, name, value) for group in groups for name, value in group.attrs.items() if isinstance(value, str)]
     return zlib.crc32(json.dumps(sorted(text)).encode())
 
