@@ -367,14 +367,9 @@ def _either(data: dict, keys: tuple[str, ...]) -> Any:
 
 def _flatten(value: list) -> list:
     """What lists of lists hold in the end, in any order."""
-    leaves, waiting = [], list(value)
-    while waiting:  # no recursion: brackets may be nested as deep as Python allows
-        part = waiting.pop()
-        if isinstance(part, list):
-            waiting += part
-        else:
-            leaves.append(part)
-    return leaves
+    while any(isinstance(part, list) for part in value):  # no recursion: brackets may be nested as deep as Python allows
+        value = [leaf for part in value for leaf in (part if isinstance(part, list) else [part])]
+    return value
 
 
 def _is_number(value: Any) -> bool:
