@@ -78,6 +78,10 @@ class WeightsError(ActrecError):
     """Weights that are missing or do not fit the network."""
 
 
+class TrainingError(ActrecError):
+    """A training over several workers that cannot go on because one of them has stopped."""
+
+
 class DiskFullError(ActrecError):
     """No space left while writing; what has a final name is whole."""
 

@@ -109,58 +109,76 @@ def training_dataset(
     epochs: int,
     first_epoch: int = 0,
     errors: LoaderErrors | None = None,
+    worker: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of random sub-sequences for the epochs first_epoch … epochs - 1, `steps_per_epoch` each.
 
     A run that is resumed at an epoch sees the batches that an uninterrupted run sees there.
 
+    Args:
+        worker: index of this worker and number of workers: each loads its rows of every batch, by position, so that all of
+            them together have the batches that one process has.
+
     Returns:
-        Dataset of ({name: float32 (batch_size, …)}, labels int32 (batch_size,)); every batch is full.
+        Dataset of ({name: float32 (batch_size, …)}, labels int32 (batch_size,)); every batch is full. Of several workers each
+        has batch_size / workers rows.
 
     Raises:
-        ConfigError: no clips, or a batch size below 1.
+        ConfigError: no clips, a batch size below 1, or one that does not divide among the workers.
     """
-    clip_ids = _checked(clip_ids, batch_size)
+    clip_ids, own = _checked(clip_ids, batch_size), _positions(batch_size, worker)
     steps = steps_per_epoch(len(clip_ids), batch_size)
 
     def load(index):
         epoch, step = divmod(int(index), steps)
         rows, uniforms = epoch_rows(len(clip_ids), batch_size, seed, epoch, step, source.draws)
-        inputs, labels = source.training_batch([clip_ids[row] for row in rows], uniforms)
+        inputs, labels = source.training_batch([clip_ids[row] for row in rows[own]], uniforms[own])
         return [*(inputs[name] for name in source.inputs), labels]
 
-    dataset = _dataset(load, range(first_epoch * steps, epochs * steps), source, batch_size, extra=(), errors=errors)
+    indices = range(first_epoch * steps, epochs * steps)
+    dataset = _dataset(load, indices, source, own.stop - own.start, extra=(), errors=errors)
     return dataset.map(lambda *arrays: (dict(zip(source.inputs, arrays, strict=False)), arrays[-1]))
 
 
 def evaluation_dataset(
-    source: BatchSource, clip_ids: Sequence[str], *, clips_per_batch: int, errors: LoaderErrors | None = None
+    source: BatchSource,
+    clip_ids: Sequence[str],
+    *,
+    clips_per_batch: int,
+    errors: LoaderErrors | None = None,
+    worker: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of test sub-sequences, all of `clips_per_batch` clips; the last one is padded with its last clip.
 
     Weights are 0 for padding and (all rows / real rows) for the others: then the loss of Keras, a sum over rows divided by
     their number, is the exact mean over the real rows.
 
+    Args:
+        worker: index of this worker and number of workers, see `training_dataset`.
+
     Returns:
         Dataset of ({name: float32 (R, …)}, labels int32 (R,), weights float32 (R,)) with R = clips_per_batch · test_rows, in
-        the order of `clip_ids`: cut the concatenated results to len(clip_ids) · test_rows.
+        the order of `clip_ids`: cut the concatenated results to len(clip_ids) · test_rows. Of several workers each has
+        R / workers rows of every batch.
 
     Raises:
-        ConfigError: no clips, or less than 1 clip per batch.
+        ConfigError: no clips, less than 1 clip per batch, or a number that does not divide among the workers.
     """
-    clip_ids = _checked(clip_ids, clips_per_batch)
+    clip_ids, own = _checked(clip_ids, clips_per_batch), _positions(clips_per_batch, worker)
     steps = steps_per_epoch(len(clip_ids), clips_per_batch)
     weight = steps * clips_per_batch / len(clip_ids)
 
     def load(index):
         clips = clip_ids[int(index) * clips_per_batch : (int(index) + 1) * clips_per_batch]
-        inputs, labels = source.test_batch(clips)
-        missing = clips_per_batch * source.test_rows - len(labels)
-        weights = np.full(len(labels), weight, np.float32)
+        real = clips[own]
+        inputs, labels = source.test_batch(real or clips[-1:])  # a worker may have nothing but padding
+        missing = rows - len(labels)
+        weights = np.full(len(real) * source.test_rows, weight, np.float32)
         arrays = [_pad(inputs[name], missing) for name in source.inputs]
-        return [*arrays, _pad(labels, missing), np.pad(weights, (0, missing))]
+        return [*arrays, _pad(labels, missing), np.pad(weights, (0, rows - len(weights)))]
 
-    dataset = _dataset(load, range(steps), source, clips_per_batch * source.test_rows, extra=(tf.float32,), errors=errors)
+    rows = (own.stop - own.start) * source.test_rows
+    dataset = _dataset(load, range(steps), source, rows, extra=(tf.float32,), errors=errors)
     return dataset.map(lambda *arrays: (dict(zip(source.inputs, arrays, strict=False)), arrays[-2], arrays[-1]))
 
 
@@ -178,6 +196,14 @@ def _dataset(load, indices: range, source: BatchSource, rows: int, *, extra, err
 
     dataset = tf.data.Dataset.range(indices.start, indices.stop)
     return dataset.map(batch, num_parallel_calls=PARALLEL_CALLS, deterministic=True).prefetch(BATCHES_AHEAD)
+
+
+def _positions(size: int, worker: tuple[int, int]) -> slice:
+    """The positions of a batch that are a worker's."""
+    index, workers = worker
+    if size % workers:
+        raise ConfigError("the batch does not divide among the workers", found=size, expected=f"a multiple of {workers}")
+    return slice(size // workers * index, size // workers * (index + 1))
 
 
 def _pad(array: np.ndarray, rows: int) -> np.ndarray:

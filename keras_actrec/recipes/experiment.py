@@ -11,7 +11,7 @@ from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.models.sta_hands import STAHandsConfig, preset
-from keras_actrec.recipes.parts import check_holdout
+from keras_actrec.recipes.parts import check_holdout, check_strategy
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import SkeletonLayout
@@ -80,6 +80,7 @@ class Experiment:
 
     def __post_init__(self):
         check_holdout(self)
+        check_strategy(self.strategy)
         if self.crop_size < 1:
             raise ConfigError("crop_size is out of range", found=self.crop_size, expected="at least 1 pixel")
         if self.layout not in (None, *LAYOUTS):

@@ -40,6 +40,15 @@ def check_holdout(experiment: HoldsOut) -> None:
         raise ConfigError("unknown holdout_unit", found=found, expected=expected)
 
 
+def check_strategy(strategy: str) -> None:
+    """Raises ConfigError for the strategy that stages know and experiments do not: every worker would write the caches."""
+    if strategy == "multiworker":
+        raise ConfigError(
+            "an experiment trains on the devices of one machine", found=repr(strategy), expected="mirrored or none",
+            fix="train stages over several workers from Python: docs/distributed.md",
+        )  # fmt: skip
+
+
 def protocol_split(dataset: ActionDataset, protocol: str) -> Split:
     """Both sides of a protocol; a warning names what the published one has beyond it or what it lacks.
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
-from keras_actrec.recipes.parts import check_holdout
+from keras_actrec.recipes.parts import check_holdout, check_strategy
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.synthetic.dataset import SyntheticConfig
@@ -65,6 +65,7 @@ class VideoExperiment:
 
     def __post_init__(self):
         check_holdout(self)
+        check_strategy(self.strategy)
         for name, choices in (("train", TRAINS), ("layout", (None, *LAYOUTS))):
             value = getattr(self, name)
             if value not in choices:

@@ -34,6 +34,7 @@ class StageCheckpoint(keras.callbacks.Callback):
         best: weights of the stream at the best epoch so far.
         seconds: fewest seconds between two checkpoints.
         names: number of an epoch as Keras calls it → name in the history; others keep theirs.
+        writes: False for the workers whose chief writes the files.
     """
 
     def __init__(
@@ -50,13 +51,14 @@ class StageCheckpoint(keras.callbacks.Callback):
         best: Sequence[np.ndarray] = (),
         seconds: float = 0.0,
         names: Mapping[str, str] = MappingProxyType({}),
+        writes: bool = True,
     ):
         super().__init__()
         self.progress, self.best = progress, best
         self._checkpoint, self._csv, self._run, self._patience = checkpoint, csv, run, patience
         self._weights, self._seeds, self._keep_last = weights, seeds, keep_last
         self._started, self._seconds, self._written = 0.0, seconds, time.monotonic()
-        self._names = names
+        self._names, self._writes = names, writes
 
     @property
     def finished(self) -> bool:
@@ -74,10 +76,11 @@ class StageCheckpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         numbers = {self._names.get(name, name): value for name, value in logs.items()}
         self.progress = self.progress.after({**numbers, "seconds": time.monotonic() - self._started})
-        if self._is_best:
+        if self._is_best and self._writes:
             self.best = arrays_of(self.model.weights)
-        write_history(self._csv, self.progress)
-        if time.monotonic() - self._written >= self._seconds:
+        if self._writes:
+            write_history(self._csv, self.progress)
+        if self._writes and time.monotonic() - self._written >= self._seconds:
             self._write()
             self._written = time.monotonic()
         if self.finished:

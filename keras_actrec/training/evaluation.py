@@ -15,8 +15,10 @@ import tensorflow as tf
 
 from keras_actrec.errors import ConfigError, WeightsError
 from keras_actrec.files import whole_file
-from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, clips_per_batch, evaluation_dataset
+from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, clips_per_batch, evaluation_dataset, steps_per_epoch
 from keras_actrec.training import metrics
+from keras_actrec.training.multiworker import predict_workers
+from keras_actrec.training.workers import Workers
 
 STREAMS: Mapping[str, str] = MappingProxyType({"pose": "pose_logits", "rgb": "rgb_logits", "fused": "logits"})
 POOLINGS = ("mean", "max")
@@ -107,6 +109,7 @@ def evaluate(
 
     Raises:
         ConfigError: no clips, the model has none of the outputs, or an unknown pooling.
+        TrainingError: one of several workers, which share the work, has stopped.
         ActrecError: whatever the source raises.
     """
     _check_pooling(pooling)
@@ -115,9 +118,16 @@ def evaluate(
     clips = clips_per_batch(source, batch_rows, strategy.num_replicas_in_sync)
     with strategy.scope():
         scorer = keras.Model(model.input, outputs)
-    with LoaderErrors() as errors:
-        batches = evaluation_dataset(source.select(tuple(model.input)), clip_ids, clips_per_batch=clips, errors=errors)
-        logits = scorer.predict(batches.map(lambda inputs, labels, weights: inputs), verbose=1 if sys.stdout.isatty() else 2)
+    workers = Workers.of(strategy)
+    with workers.watched(), LoaderErrors() as errors:
+        batches = evaluation_dataset(
+            source.select(tuple(model.input)), clip_ids, clips_per_batch=clips, errors=errors,
+            worker=(workers.index, workers.count),
+        ).map(lambda inputs, labels, weights: inputs)  # fmt: skip
+        if workers.count > 1:
+            logits = predict_workers(scorer, batches, workers=workers, steps=steps_per_epoch(len(clip_ids), clips))
+        else:
+            logits = scorer.predict(batches, verbose=1 if sys.stdout.isatty() else 2)
         rows = min(len(scores) for scores in logits.values())
         if rows < len(clip_ids) * source.test_rows:  # see EveryBatch
             raise tf.errors.DataLossError(None, None, f"the test ended early: {rows} rows of {len(clip_ids)} clips")

@@ -37,8 +37,10 @@ from keras_actrec.training.checkpoints import (
     save_weights,
 )
 from keras_actrec.training.config import StageConfig, with_added_fields
+from keras_actrec.training.multiworker import fit_workers
 from keras_actrec.training.objective import LOGITS, Objective
 from keras_actrec.training.optimizers import build_optimizer
+from keras_actrec.training.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,8 @@ def run_stage(
     of an uninterrupted one.
 
     Files below `workdir`/`config.name`: checkpoint.npys (deleted at the end), log.csv, model.weights.h5, finished.json,
-    tensorboard/.
+    tensorboard/. Of several workers (`build_strategy("multiworker")`) the first, the chief, reads and writes them, and the
+    others have from it what they need: weights, where to go on, when to stop.
 
     Args:
         model: the whole model, whose weights are saved.
@@ -133,7 +136,8 @@ def run_stage(
     Raises:
         ConfigError: a resumed stage was started with other settings, clips or another objective; the batch does not divide
             among the devices; the models were not built under `strategy`; the stream has not the outputs, or the source
-            not the arrays, of the objective; the loss is no number.
+            not the arrays, of the objective; the loss is no number; workers differ in settings or clips.
+        TrainingError: one of several workers has stopped; nothing is lost but the epoch it stopped in.
         WeightsError: what an earlier call left does not fit the model.
         DiskFullError: no space left.
         ActrecError: whatever the source raises.
@@ -144,32 +148,49 @@ def run_stage(
     if objective is not None:
         run["objective"] = objective.as_json()
     run |= settings or {}
+    workers = Workers.of(stream.distribute_strategy)
+    with workers.watched():
+        workers.check_same({**run, "resume": resume})
+        if workers.chief_does(lambda: _is_finished(files, resume=resume)):
+            progress = workers.chief_does(lambda: asdict(_read_finished(model, files, run)))
+            workers.share(model.weights)
+            return files.history(Progress.from_json(progress), config)
+
+        with stream.distribute_strategy.scope():
+            stream = _with_outputs(stream, objective)
+            steps = steps_per_epoch(len(train), config.batch_size)
+            callback = _prepare(model, stream, objective, files, run, config, steps, workers)
+            if callback.progress.epochs:
+                log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
+            if callback.progress.epochs < config.epochs and not callback.finished:
+                try:
+                    selected = source.select(_arrays(stream, objective, source))
+                    _fit(stream, objective, selected, train, validation, config, files, callback, workers)
+                except tf.errors.OpError as error:  # the only file that TensorFlow itself writes here is TensorBoard's
+                    if not says_disk_full(error):
+                        raise
+                    problem = "no space left to write the log of TensorBoard"
+                    raise DiskFullError(problem, file=files.tensorboard, fix=ON_FULL_DISK) from error
+            if workers.is_chief:
+                assign(stream.weights, callback.best, files.checkpoint)
+            workers.share(stream.weights)
+        workers.chief_does(lambda: _finish(model, files, run, callback.progress))
+    return files.history(callback.progress, config)
+
+
+def _is_finished(files: _Files, *, resume: bool) -> bool:
+    """Whether an earlier call left nothing to do; what it left that is not wanted is deleted."""
     if not resume:
         shutil.rmtree(files.folder, ignore_errors=True)
-    elif files.finished.exists():
-        return _read_finished(model, files, run, config)
+    return resume and files.finished.exists()
 
-    with stream.distribute_strategy.scope():
-        stream = _with_outputs(stream, objective)
-        callback = _prepare(model, stream, objective, files, run, config, steps_per_epoch(len(train), config.batch_size))
-        if callback.progress.epochs:
-            log.info("stage %s goes on after epoch %d", config.name, callback.progress.epochs)
-        if callback.progress.epochs < config.epochs and not callback.finished:
-            try:
-                selected = source.select(_arrays(stream, objective, source))
-                _fit(stream, objective, selected, train, validation, config, files, callback)
-            except tf.errors.OpError as error:  # the only file that TensorFlow itself writes here is TensorBoard's
-                if not says_disk_full(error):
-                    raise
-                problem = "no space left to write the log of TensorBoard"
-                raise DiskFullError(problem, file=files.tensorboard, fix=ON_FULL_DISK) from error
-        assign(stream.weights, callback.best, files.checkpoint)
+
+def _finish(model: keras.Model, files: _Files, run: dict, progress: Progress) -> None:
     save_weights(model, files.weights)
-    write_history(files.csv, callback.progress)
+    write_history(files.csv, progress)
     with whole_file(files.finished, fix=ON_FULL_DISK) as part:
-        part.write_text(json.dumps({"run": run, "progress": asdict(callback.progress)}, indent=1))
+        part.write_text(json.dumps({"run": run, "progress": asdict(progress)}, indent=1))
     files.checkpoint.unlink(missing_ok=True)
-    return files.history(callback.progress, config)
 
 
 def _with_outputs(stream: keras.Model, objective: Objective | None) -> keras.Model:
@@ -217,11 +238,38 @@ def _prepare(
     run: dict,
     config: StageConfig,
     steps: int,
+    workers: Workers,
 ) -> StageCheckpoint:
     """Compiles the stream and puts it where the stage begins or where its checkpoint stands."""
     _compile(stream, objective, config, steps)
     seeds = _seed_states(stream)
-    progress, best = Progress(), arrays_of(stream.weights)
+    callback = StageCheckpoint(
+        files.checkpoint, files.csv, run, model.weights, seeds,
+        patience=config.patience if config.stops_early else None, keep_last=config.keep == "last", progress=Progress(),
+        seconds=config.checkpoint_seconds, names={} if objective is None else objective.history_names(),
+        writes=workers.is_chief,
+    )  # fmt: skip
+
+    def restore() -> dict:
+        _restore(model, stream, files, run, config, seeds, callback)
+        return asdict(callback.progress)
+
+    callback.progress = Progress.from_json(workers.chief_does(restore))
+    workers.share([*model.weights, *stream.optimizer.variables, *seeds])
+    return callback
+
+
+def _restore(
+    model: keras.Model,
+    stream: keras.Model,
+    files: _Files,
+    run: dict,
+    config: StageConfig,
+    seeds: Sequence[keras.Variable],
+    callback: StageCheckpoint,
+) -> None:
+    """Gives all variables the values of the checkpoint, or those that the stage begins with."""
+    callback.best = arrays_of(stream.weights)
     if files.checkpoint.exists():
         checkpoint = read_checkpoint(files.checkpoint)
         check_same_run(with_added_fields(checkpoint.run), run, files.checkpoint)
@@ -231,16 +279,11 @@ def _prepare(
             (seeds, checkpoint.seeds),
         ):
             assign(variables, arrays, files.checkpoint)
-        progress, best = checkpoint.progress, checkpoint.best or arrays_of(stream.weights)
+        callback.progress, callback.best = checkpoint.progress, checkpoint.best or arrays_of(stream.weights)
     else:
         # Dropout starts each stage from the stage's own seed: a resumed run that skips the stages before finds it the same.
         rng = np.random.default_rng((config.seed, 1))
         assign(seeds, [np.array([rng.integers(2**31), 0], np.uint32) for _ in seeds], files.folder)
-    return StageCheckpoint(
-        files.checkpoint, files.csv, run, model.weights, seeds,
-        patience=config.patience if config.stops_early else None, keep_last=config.keep == "last", progress=progress, best=best,
-        seconds=config.checkpoint_seconds, names={} if objective is None else objective.history_names(),
-    )  # fmt: skip
 
 
 def _fit(
@@ -252,16 +295,18 @@ def _fit(
     config: StageConfig,
     files: _Files,
     callback: StageCheckpoint,
+    workers: Workers,
 ) -> None:
     done = callback.progress.epochs
     steps = steps_per_epoch(len(train), config.batch_size)
     clips = clips_per_batch(source, config.batch_size, stream.distribute_strategy.num_replicas_in_sync)
-    every_batch = EveryBatch(training=steps, validation=steps_per_epoch(len(validation), clips))
+    validation_steps, own = steps_per_epoch(len(validation), clips), (workers.index, workers.count)
     with LoaderErrors() as errors:
         batches = training_dataset(
-            source, train, batch_size=config.batch_size, seed=config.seed, first_epoch=done, epochs=config.epochs, errors=errors
-        )
-        held_out = evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors)
+            source, train, batch_size=config.batch_size, seed=config.seed, first_epoch=done, epochs=config.epochs,
+            errors=errors, worker=own,
+        )  # fmt: skip
+        held_out = evaluation_dataset(source, validation, clips_per_batch=clips, errors=errors, worker=own)
         if config.label_smoothing:  # in the targets: Keras has one loss for training and validation
             classes = (stream.output if objective is None else stream.output[LOGITS]).shape[-1]
             batches = batches.map(lambda inputs, labels: (inputs, smoothed_targets(labels, classes, config.label_smoothing)))
@@ -270,13 +315,20 @@ def _fit(
             split = _inputs_and_targets(stream, objective)
             batches = batches.map(split)
             held_out = held_out.map(lambda arrays, labels, weights: (*split(arrays, labels), weights))
+        board = [keras.callbacks.TensorBoard(files.tensorboard, write_graph=False)] if workers.is_chief else []
+        if workers.count > 1:
+            fit_workers(
+                stream, batches, held_out, workers=workers, first_epoch=done, epochs=config.epochs, steps=steps,
+                validation_steps=validation_steps, callbacks=[callback, *board],
+            )  # fmt: skip
+            return
         stream.fit(
             batches,
             initial_epoch=done,
             epochs=config.epochs,
             steps_per_epoch=steps,
             validation_data=held_out,
-            callbacks=[every_batch, callback, keras.callbacks.TensorBoard(files.tensorboard, write_graph=False)],
+            callbacks=[EveryBatch(training=steps, validation=validation_steps), callback, *board],
             shuffle=False,  # the batches come shuffled
             verbose=1 if sys.stdout.isatty() else 2,
         )
@@ -303,7 +355,7 @@ def _seed_states(model: keras.Model) -> list[keras.Variable]:
     return [v for v in model.variables if id(v) not in weights and v.name == "seed_generator_state"]
 
 
-def _read_finished(model: keras.Model, files: _Files, run: dict, config: StageConfig) -> StageHistory:
+def _read_finished(model: keras.Model, files: _Files, run: dict) -> Progress:
     try:
         state = json.loads(files.finished.read_text())
         progress = Progress.from_json(state["progress"])
@@ -314,7 +366,7 @@ def _read_finished(model: keras.Model, files: _Files, run: dict, config: StageCo
         ) from error  # fmt: skip
     check_same_run(with_added_fields(state["run"]), run, files.finished)
     load_weights(model, files.weights)
-    return files.history(progress, config)
+    return progress
 
 
 def _check_strategy(

@@ -79,7 +79,7 @@ def test_what_two_devices_cannot_do_is_refused(two_devices):
 
 
 def test_unknown_strategy():
-    with pytest.raises(ConfigError, match=r"'multi'.*mirrored, none"):
+    with pytest.raises(ConfigError, match=r"'multi'.*mirrored, multiworker, none"):
         build_strategy("multi")
 
 
