@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.cache.writer import remove_stale_parts
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, ConfigError
-from keras_actrec.extraction.workers import ShardJob, run_shards
+from keras_actrec.extraction.workers import ShardJob, ShardResult, run_shards
 from keras_actrec.progress import progress_bar
 
 
@@ -101,21 +101,19 @@ def run_extraction(
     check_run(workers, share)
     asked = set(clip_ids)
     start = time.perf_counter()
-    with extracting(Path(directory), share):
-        remove_stale_parts(directory)
-        damaged = _damaged(directory, index)
-        missing = set(index.missing(directory)) | set(damaged)
-        if retry_left_out:
-            missing |= _with_left_out(directory, index, damaged)
-        wanted = [shard for shard, clips in enumerate(index.shards) if asked.intersection(clips)]
-        todo = [shard for shard in wanted if shard in missing and shard % share[1] == share[0]]
-        _check_known(directory, index, todo, asked)
-        total = sum(len(index.shards[shard]) for shard in todo)
-        try:
-            with progress_bar(total, title, show=progress) as bar:
-                results = run_shards(job, todo, workers=workers, tick=bar.update)
-        finally:
-            remove_stale_parts(directory)  # of workers that had to be stopped
+    work = _Work(Path(directory), index, asked, share, retry_left_out)
+    remove_stale_parts(directory)
+    results: Sequence[ShardResult] = ()
+    todo, damaged = work.left()
+    if todo:  # a whole cache is not touched: it may lie where nothing can be written
+        with extracting(Path(directory), share):
+            todo, damaged = work.left()  # another run may have ended meanwhile
+            total = sum(len(index.shards[shard]) for shard in todo)
+            try:
+                with progress_bar(total, title, show=progress) as bar:
+                    results = run_shards(job, todo, workers=workers, tick=bar.update)
+            finally:
+                remove_stale_parts(directory)  # of workers that had to be stopped
     seconds = time.perf_counter() - start
     with CacheReader(directory, allow_incomplete=True) as cache:
         there = len(asked.intersection(cache.lengths))
@@ -127,6 +125,32 @@ def run_extraction(
     )
     notes += tuple(note for result in results for note in result.notes)
     return ExtractionReport(Path(directory), done, there - done, left_out, crops, seconds, notes, unit)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a run is asked for; arguments of `run_extraction`."""
+
+    directory: Path
+    index: CacheIndex
+    clip_ids: set[str]
+    share: tuple[int, int]
+    retry_left_out: bool
+
+    def left(self) -> tuple[list[int], dict[int, str]]:
+        """The shards that are still to be written, and the reasons of those that do not open any more.
+
+        Raises:
+            CacheError: one of them also holds clips that are not asked for.
+        """
+        damaged = _damaged(self.directory, self.index)
+        missing = set(self.index.missing(self.directory)) | set(damaged)
+        if self.retry_left_out:
+            missing |= _with_left_out(self.directory, self.index, damaged)
+        wanted = [shard for shard, clips in enumerate(self.index.shards) if not self.clip_ids.isdisjoint(clips)]
+        todo = [shard for shard in wanted if shard in missing and shard % self.share[1] == self.share[0]]
+        _check_known(self.directory, self.index, todo, self.clip_ids)
+        return todo, damaged
 
 
 def check_run(workers: int, share: tuple[int, int]) -> None:

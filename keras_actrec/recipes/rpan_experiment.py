@@ -221,5 +221,5 @@ def embedded_default(workdir: Path, *, preset: str = "rpan_sub_jhmdb") -> RPANEx
         train="on_maps",
         holdout=0.1,
         strategy="none",
-        stage=replace(PAPER_STAGE, learning_rate=OTHER_RATE, epochs=20, step_epochs=14, checkpoint_seconds=60),
+        stage=replace(PAPER_STAGE, learning_rate=OTHER_RATE, epochs=14, step_epochs=10, checkpoint_seconds=60),
     )
