@@ -86,7 +86,9 @@ class FrameBackboneConfig:
                 expected="3 (RGB) or an even number (x and y of each flow)",
             )
         if self.weights == "imagenet" and network.application is None:
-            raise ConfigError(f"there are no ImageNet weights of {self.name}", fix=network.ways_out)
+            raise ConfigError(
+                f"there are no ImageNet weights of {self.name}", found=f"weights {self.weights!r}", fix=network.ways_out
+            )
         if self.seed < 0:
             raise ConfigError("a seed must not be negative", found=self.seed)
 
@@ -173,7 +175,9 @@ _NETWORKS = {
     "inception_v3": _Network({"mixed10": "mixed10", "mixed7": "mixed7"}, 75, _DOWNLOADED, keras.applications.InceptionV3),
     "vgg16": _Network({"block5_pool": "block5_pool"}, 32, _DOWNLOADED, keras.applications.VGG16, caffe=True),
     "bn_inception": _Network(
-        {"inception_5a": ""}, 32, f"preprocessing/convert_tsn_checkpoint.py makes a file of the models of TSN, {_TRIALS}"
+        {"inception_5a": ""},
+        32,
+        f"convert TSN's models by preprocessing/convert_tsn_checkpoint.py and give the file, {_TRIALS}",
     ),
 }
 FRAME_NETWORKS = tuple(_NETWORKS)

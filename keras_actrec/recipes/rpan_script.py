@@ -68,19 +68,14 @@ def experiment_from(name: str, args: argparse.Namespace) -> RPANExperiment:
 
     if (args.height is None) != (args.width is None):
         raise ConfigError("the pictures have two sides", found="one of --height and --width", expected="both")
-    if args.backbone == "bn_inception" and args.backbone_weights is None:
-        raise ConfigError(
-            "there are no ImageNet weights of bn_inception", found="no --backbone-weights",
-            fix="convert TSN's by preprocessing/convert_tsn_checkpoint.py and give the file",
-        )  # fmt: skip
-    network = {"name": args.backbone, "weights": args.backbone_weights}
     if args.data_root is None:
         base = embedded_default(args.workdir, preset=args.preset)
         layer = None if args.backbone is None else ""  # that of another network would not do
-        base = given(base, backbone=given(base.backbone, **network, layer=layer))
+        network = given(base.backbone, name=args.backbone, weights=args.backbone_weights, layer=layer)
+        base = given(base, backbone=network)
     else:
-        chosen = {"backbone": args.backbone, "weights": args.backbone_weights}
-        chosen = {key: value for key, value in chosen.items() if value is not None}
+        network = {"backbone": args.backbone, "weights": args.backbone_weights}
+        chosen = {key: value for key, value in network.items() if value is not None}
         base = rpan_experiment(name, args.workdir, preset=args.preset, **chosen)
     size = None if args.height is None else (args.height, args.width)
     stage = base.stage if args.epochs is None else base.stage.with_epochs(args.epochs)

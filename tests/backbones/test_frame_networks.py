@@ -305,7 +305,7 @@ def test_files_that_do_not_fit_name_the_ways_out(resnet_file, tmp_path):
             r"resnet50\.weights\.h5: the weights do not fit backbone.*copy the file from ~/\.keras/models",
         ),
         ("resnet50", 10, "none.h5", r"none\.h5: there is no such weights file\. Either let Keras"),
-        ("bn_inception", 3, "none.h5", r"no such weights file\. Preprocessing/convert_tsn_checkpoint\.py"),
+        ("bn_inception", 3, "none.h5", r"such weights file\. Convert TSN's models by preprocessing/convert_tsn_checkpoint\.py"),
     ):
         with pytest.raises(WeightsError, match=message):
             build_frame_backbone(FrameBackboneConfig(name, SMALL, channels, weights=path))
