@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from keras_actrec.scripts import exit_status, given
 
 if TYPE_CHECKING:
-    from keras_actrec.recipes.experiment import Experiment
-    from keras_actrec.recipes.pose import PoseTask
+    from keras_actrec.recipes.sta_hands.experiment import Experiment
+    from keras_actrec.recipes.sta_hands.pose import PoseTask
 
 
 def arguments() -> argparse.Namespace:
@@ -62,7 +62,7 @@ def arguments() -> argparse.Namespace:
 
 def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
     """Arguments over the settings that all rows share."""
-    from keras_actrec.recipes.ablations import table_experiment
+    from keras_actrec.recipes.sta_hands.ablations import table_experiment
 
     base = table_experiment(args.table, task, args.preset, args.workdir, synthetic=args.data_root is None)
 
@@ -88,8 +88,8 @@ def experiment_from(args: argparse.Namespace, task: PoseTask) -> Experiment:
 
 
 def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.ablations import open_for_table, run_ablations
-    from keras_actrec.recipes.pose import task_of
+    from keras_actrec.recipes.sta_hands.ablations import open_for_table, run_ablations
+    from keras_actrec.recipes.sta_hands.pose import task_of
     from keras_actrec.recipes.tables import repeat_command, report_table
 
     folders = {"DATA_ROOT": args.data_root, "WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}

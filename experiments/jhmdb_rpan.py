@@ -11,7 +11,7 @@ actions alone. One protocol a run: --protocol split1, split2, split3. Tables of 
 
 import sys
 
-from keras_actrec.recipes.rpan_script import main
+from keras_actrec.recipes.rpan.script import main
 
 if __name__ == "__main__":
     sys.exit(main("jhmdb", __doc__, preset="rpan_sub_jhmdb", size=(240, 320), synthetic=True, datasets=("jhmdb", "sub_jhmdb")))

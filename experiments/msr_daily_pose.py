@@ -7,7 +7,7 @@ DATA_ROOT holds the *_skeleton.txt files.
 
 import sys
 
-from keras_actrec.recipes.pose_script import main
+from keras_actrec.recipes.sta_hands.pose_script import main
 
 if __name__ == "__main__":
     sys.exit(main("msr_daily", __doc__))

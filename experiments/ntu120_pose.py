@@ -7,7 +7,7 @@ DATA_ROOT holds the *.skeleton files of both parts.
 
 import sys
 
-from keras_actrec.recipes.pose_script import main
+from keras_actrec.recipes.sta_hands.pose_script import main
 
 if __name__ == "__main__":
     sys.exit(main("ntu_rgbd_120", __doc__))

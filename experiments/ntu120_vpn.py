@@ -7,7 +7,7 @@ DATA_ROOT holds the *.skeleton and *_rgb.avi files. Without a GPU take --train o
 
 import sys
 
-from keras_actrec.recipes.vpn_script import main
+from keras_actrec.recipes.vpn.script import main
 
 if __name__ == "__main__":
     sys.exit(main("ntu_rgbd_120", __doc__))

@@ -14,7 +14,7 @@ Stage 1 can be run by itself, and stage 2 start from it, on cached maps of its b
 
 import sys
 
-from keras_actrec.recipes.glimpse_script import main
+from keras_actrec.recipes.glimpse_clouds.script import main
 
 if __name__ == "__main__":
     sys.exit(main("ntu_rgbd", __doc__, synthetic=True))

@@ -51,8 +51,8 @@ def arguments() -> argparse.Namespace:
 
 def experiment_from(args: argparse.Namespace):
     """Arguments over the defaults of the paper, or of the synthetic data set."""
-    from keras_actrec.recipes.experiment import with_seed
-    from keras_actrec.recipes.two_stream import TwoStreamExperiment, embedded_default
+    from keras_actrec.recipes.sta_hands.experiment import with_seed
+    from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, embedded_default
 
     paper = TwoStreamExperiment(args.workdir, data_root=args.data_root)
     base = embedded_default(args.workdir) if args.data_root is None else paper
@@ -86,7 +86,7 @@ def experiment_from(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.two_stream import run_two_stream
+    from keras_actrec.recipes.sta_hands.two_stream import run_two_stream
 
     result = run_two_stream(experiment_from(args))
     for stream, accuracy in result.metrics["accuracy"].items():

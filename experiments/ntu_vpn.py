@@ -9,7 +9,7 @@ stopped; with --resume the training does too. Without a GPU take --train on_maps
 
 import sys
 
-from keras_actrec.recipes.vpn_script import main
+from keras_actrec.recipes.vpn.script import main
 
 if __name__ == "__main__":
     sys.exit(main("ntu_rgbd", __doc__, synthetic=True))

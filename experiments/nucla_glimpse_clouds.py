@@ -8,7 +8,7 @@ DATA_ROOT holds view_1, view_2 and view_3 with colour images. The paper fine-tun
 
 import sys
 
-from keras_actrec.recipes.glimpse_script import main
+from keras_actrec.recipes.glimpse_clouds.script import main
 
 if __name__ == "__main__":
     sys.exit(main("nucla", __doc__))

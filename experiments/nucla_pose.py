@@ -7,7 +7,7 @@ DATA_ROOT holds the JSON files or the official folders view_1 to view_3.
 
 import sys
 
-from keras_actrec.recipes.pose_script import main
+from keras_actrec.recipes.sta_hands.pose_script import main
 
 if __name__ == "__main__":
     sys.exit(main("nucla", __doc__))

@@ -7,7 +7,7 @@ DATA_ROOT holds labels/*.mat. The 13 joints are retargeted to 15 with a neck and
 
 import sys
 
-from keras_actrec.recipes.pose_script import main
+from keras_actrec.recipes.sta_hands.pose_script import main
 
 if __name__ == "__main__":
     sys.exit(main("penn_action", __doc__))

@@ -8,7 +8,7 @@ DATA_ROOT holds frames and labels. TSN's CNN of the paper: see experiments/jhmdb
 
 import sys
 
-from keras_actrec.recipes.rpan_script import main
+from keras_actrec.recipes.rpan.script import main
 
 if __name__ == "__main__":
     sys.exit(main("penn_action", __doc__, preset="rpan_penn_action", size=(270, 480)))

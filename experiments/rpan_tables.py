@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from keras_actrec.recipes import video_script
-from keras_actrec.recipes.rpan_script import MODEL, add_frames, experiment_from
+from keras_actrec.recipes.rpan.script import MODEL, add_frames, experiment_from
 
 
 def arguments() -> argparse.Namespace:
@@ -40,8 +40,8 @@ def arguments() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.rpan_experiment import TASKS, open_clips
-    from keras_actrec.recipes.rpan_tables import run_rpan_table
+    from keras_actrec.recipes.rpan.experiment import TASKS, open_clips
+    from keras_actrec.recipes.rpan.tables import run_rpan_table
     from keras_actrec.recipes.tables import repeat_command, report_table
 
     files = {"DATA_ROOT": args.data_root, "WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}

@@ -8,7 +8,7 @@ DATA_ROOT holds the skeleton JSON files; of the 31 activities these protocols ha
 
 import sys
 
-from keras_actrec.recipes.pose_script import main
+from keras_actrec.recipes.sta_hands.pose_script import main
 
 if __name__ == "__main__":
     sys.exit(main("smarthome_cross_view", __doc__))

@@ -9,7 +9,7 @@ DATA_ROOT holds the videos and the JSON skeletons. Without a GPU take --train on
 
 import sys
 
-from keras_actrec.recipes.vpn_script import main
+from keras_actrec.recipes.vpn.script import main
 
 if __name__ == "__main__":
     sys.exit(main("smarthome", __doc__, datasets=("smarthome", "smarthome_cross_view")))

@@ -4,7 +4,7 @@
 
 Needs the person clips (extract_person_clips.py) and the network's weights (convert_i3d_checkpoint.py), or, for trials,
 --backbone-weights random. Stop it whenever you like: the same command goes on with what is missing. A GPU is used where
-TensorFlow finds one; then --workers 1 is best. Several machines share one cache in a common folder with --share 0/4, 1/4, …
+TensorFlow finds one; then --workers 1 is best. Several machines share one cache in a common folder with --shard 0/4, 1/4, …
 A map of I3D over 64 frames takes 0.8 MB.
 """
 

@@ -4,7 +4,7 @@
 
 With --poses only the frames that have a skeleton are read; without, all frames of each video. Stop it whenever you like: the
 same command goes on with what is missing. No GPU is used: --workers as many as cores is best. Several machines share one cache
-in a common folder with --share 0/4, --share 1/4, ... With --method dis a core makes about 100 frames of 320x240 a second, of
+in a common folder with --shard 0/4, --shard 1/4, ... With --method dis a core makes about 100 frames of 320x240 a second, of
 18 KB each; tvl1 is what the papers use, needs the package opencv-contrib-python, and makes one frame in two seconds.
 """
 

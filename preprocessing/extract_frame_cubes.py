@@ -6,7 +6,7 @@
 
 Reads videos, or with --flow the cache that extract_flow.py writes. Without --poses the cubes are for models without poses. Stop
 it whenever you like: the same command goes on with what is missing. A GPU is used where TensorFlow finds one; then --workers 1
-is best. Several machines share one cache in a common folder with --share 0/4, 1/4, … A view of 8 frames of 240 x 320 pixels
+is best. Several machines share one cache in a common folder with --shard 0/4, 1/4, … A view of 8 frames of 240 x 320 pixels
 takes 2.6 MB with resnet50, 1.3 MB with bn_inception.
 """
 

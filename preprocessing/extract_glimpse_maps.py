@@ -5,7 +5,7 @@
 
 Needs whole frames (extract_person_clips.py --box whole --size 256), the pose cache that they were made with, and weights
 of the backbone. Stop it whenever you like: the same command goes on with what is missing. A GPU is used where
-TensorFlow finds one; then --workers 1 is best. Several machines share one cache in a common folder with --share 0/4, 1/4, …
+TensorFlow finds one; then --workers 1 is best. Several machines share one cache in a common folder with --shard 0/4, 1/4, …
 A view of 8 frames of 224 pixels takes 1.6 MB: with 5 views for tests and 5 for training 16 MB a clip.
 """
 

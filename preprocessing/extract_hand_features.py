@@ -4,7 +4,7 @@
 
 Needs the pose cache (extract_poses.py) for the places of the hands. Stop it whenever you like: the same command goes on with
 what is missing. A GPU is used where TensorFlow finds one; then --workers 1 is best. Several machines share one cache in a
-common folder with --share 0/4, --share 1/4, ...
+common folder with --shard 0/4, --shard 1/4, ...
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Needs the pose cache (extract_poses.py) for the places of the people; with --box whole the frames are kept whole, as Glimpse
 Clouds takes them (--size 256). Stop it whenever you like: the same command goes on with what is missing. No GPU is used:
---workers as many as cores is best. Several machines share one cache in a common folder with --share 0/4, --share 1/4, ...
+--workers as many as cores is best. Several machines share one cache in a common folder with --shard 0/4, --shard 1/4, ...
 """
 
 from __future__ import annotations

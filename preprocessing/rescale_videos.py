@@ -4,7 +4,7 @@
 
 Every video below --source comes to the same place below --target, 256x256 without keeping proportions unless told otherwise,
 with as many frames at the same rate. Stop it whenever you like: the same command goes on with what is missing. Videos that do
-not decode are listed at the end, which is then an exit status of 1. Several machines share the work with --share 0/4, 1/4, ...
+not decode are listed at the end, which is then an exit status of 1. Several machines share the work with --shard 0/4, 1/4, ...
 The skeletons' pixels still refer to the first size: give it to extract_person_clips.py as --pixel-size (NTU: 1920 1080).
 """
 

@@ -84,7 +84,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _busy(path: Path, owner: str) -> CacheError:
     return CacheError(
         "another run is writing this cache", file=path.parent, found=owner or "its lock is held", expected="one run at a time",
-        fix="wait for it; or divide the work: --share 0/2 in one run, --share 1/2 in the other",
+        fix="wait for it; or divide the work: --shard 0/2 in one run, --shard 1/2 in the other",
     )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ def add_worker_arguments(parser: argparse.ArgumentParser, *, shares: str) -> arg
     group = parser.add_argument_group("how to run")
     add = group.add_argument
     add("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    add("--share", type=_share, default=(0, 1), metavar="I/N", help=f"write every N-th {shares} from the I-th on, I from 0")
+    share = f"write every N-th {shares} from the I-th on, I from 0"
+    add("--shard", dest="share", type=_share, default=(0, 1), metavar="I/N", help=share)
     add("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     return group
 

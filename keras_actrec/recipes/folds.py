@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from keras_actrec.files import whole_file
-from keras_actrec.recipes.experiment import Experiment
-from keras_actrec.recipes.video_experiment import VideoExperiment
+from keras_actrec.recipes.sta_hands.experiment import Experiment
+from keras_actrec.recipes.video.experiment import VideoExperiment
 
 AnyRun = TypeVar("AnyRun", Experiment, VideoExperiment)
 Metrics = Mapping[str, object]

@@ -22,7 +22,7 @@ Parts = Mapping[str, tuple[str, ...]]
 
 
 class HoldsOut(Protocol):
-    """What an experiment says about its parts: `recipes.experiment.Experiment`, `recipes.video_experiment.VideoExperiment`."""
+    """What an experiment says about its parts: `recipes.sta_hands.experiment.Experiment`, `recipes.video.experiment.VideoExperiment`."""
 
     workdir: Path
     protocol: str

@@ -11,7 +11,7 @@ import keras
 from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.export import export_saved_model
-from keras_actrec.recipes.experiment import Experiment
+from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.parts import Parts
 from keras_actrec.training.evaluation import Evaluation, save_scores
 from keras_actrec.training.results import RunDescription, write_metrics

@@ -18,10 +18,10 @@ from keras_actrec.cache.schema import flatten
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.files import whole_file
-from keras_actrec.recipes.experiment import AnyExperiment, Experiment, with_seed
-from keras_actrec.recipes.pose import run_folds
-from keras_actrec.recipes.two_stream import TwoStreamExperiment, run_two_stream
-from keras_actrec.recipes.video_experiment import VideoExperiment
+from keras_actrec.recipes.sta_hands.experiment import AnyExperiment, Experiment, with_seed
+from keras_actrec.recipes.sta_hands.pose import run_folds
+from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, run_two_stream
+from keras_actrec.recipes.video.experiment import VideoExperiment
 from keras_actrec.training.checkpoints import check_same_run
 from keras_actrec.training.config import with_added_fields
 from keras_actrec.training.summary import COLUMNS, add_to_summary, summarise

@@ -41,7 +41,7 @@ def holder(tmp_path):
 
 def test_the_second_is_told_until_the_first_has_left(holder, tmp_path):
     process, pipe = holder((0, 1))
-    words = rf"another run is writing this cache \(found process {process.pid} on .*--share 0/2 in one run, --share 1/2"
+    words = rf"another run is writing this cache \(found process {process.pid} on .*--shard 0/2 in one run, --shard 1/2"
     for share in ((0, 1), (1, 4)):
         with pytest.raises(CacheError, match=words), extracting(tmp_path, share):
             pytest.fail("both are in")

@@ -11,8 +11,8 @@ import pytest
 
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.recipes.pose import PAPER, SETTINGS, TUNED, pose_experiment, task_of
-from keras_actrec.recipes.run import prepare_source
+from keras_actrec.recipes.sta_hands.pose import PAPER, SETTINGS, TUNED, pose_experiment, task_of
+from keras_actrec.recipes.sta_hands.run import prepare_source
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.skeletons.sampling import SamplingConfig
 from tests.datasets.test_catalogue import ROOTS

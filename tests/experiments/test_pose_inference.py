@@ -12,8 +12,8 @@ import pytest
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
 from keras_actrec.extraction.poses import dataset_layout
-from keras_actrec.recipes.pose import SETTINGS, TASKS, pose_experiment
-from keras_actrec.recipes.run import prepare_source
+from keras_actrec.recipes.sta_hands.pose import SETTINGS, TASKS, pose_experiment
+from keras_actrec.recipes.sta_hands.run import prepare_source
 from keras_actrec.skeletons.cleaning import clean
 from tests.datasets.test_catalogue import ROOTS
 from tests.datasets.test_sbu import write_clip as write_sbu_clip

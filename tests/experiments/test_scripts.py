@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_actrec.recipes.two_stream import TwoStreamExperiment, embedded_default
+from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, embedded_default
 from tests.extraction.small import write_clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]

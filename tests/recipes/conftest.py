@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from keras_actrec.recipes.glimpse_clouds import run_glimpse_experiment
-from keras_actrec.recipes.glimpse_experiment import GlimpseExperiment
-from keras_actrec.recipes.rpan import run_rpan_experiment
-from keras_actrec.recipes.rpan_experiment import RPANExperiment
-from keras_actrec.recipes.run import ExperimentResult
-from keras_actrec.recipes.two_stream import SyntheticNTU, TwoStreamExperiment, accuracy_by_kind, run_two_stream
-from keras_actrec.recipes.vpn import run_vpn_experiment
-from keras_actrec.recipes.vpn_experiment import VPNExperiment
+from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
+from keras_actrec.recipes.glimpse_clouds.experiment import GlimpseExperiment
+from keras_actrec.recipes.rpan.run import run_rpan_experiment
+from keras_actrec.recipes.rpan.experiment import RPANExperiment
+from keras_actrec.recipes.sta_hands.run import ExperimentResult
+from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU, TwoStreamExperiment, accuracy_by_kind, run_two_stream
+from keras_actrec.recipes.vpn.run import run_vpn_experiment
+from keras_actrec.recipes.vpn.experiment import VPNExperiment
 from tests.recipes import tiny_glimpse, tiny_rpan, tiny_vpn
 from tests.recipes.small_data import write_nucla
 from tests.recipes.tiny import tiny_experiment, write_roots

@@ -18,8 +18,8 @@ def main(root: Path, place: Path) -> dict:
 
     import tensorflow as tf
 
-    from keras_actrec.recipes.rpan import run_rpan_experiment
-    from keras_actrec.recipes.two_stream import SyntheticNTU
+    from keras_actrec.recipes.rpan.run import run_rpan_experiment
+    from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU
     from tests.recipes.tiny_rpan import STAGE, small, tiny_rpan
 
     tf.config.run_functions_eagerly(True)  # tracing for two devices takes most of the time

@@ -11,7 +11,7 @@ import numpy as np
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.datasets.sbu import SETS
 from keras_actrec.models.sta_hands import preset
-from keras_actrec.recipes.experiment import Experiment
+from keras_actrec.recipes.sta_hands.experiment import Experiment
 from tests.datasets.test_nucla import write_json
 from tests.datasets.test_sbu import row
 from tests.datasets.test_sbu import write_clip as write_sbu_clip

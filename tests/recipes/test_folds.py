@@ -9,7 +9,7 @@ import pytest
 
 from keras_actrec.errors import DatasetError
 from keras_actrec.recipes.folds import run_protocols
-from keras_actrec.recipes.rpan_experiment import RPANExperiment
+from keras_actrec.recipes.rpan.experiment import RPANExperiment
 
 FOUND = {"split1": (0.5, 0.25, 10), "split2": (0.75, 0.5, 20)}  # accuracies of RGB and flow, test clips
 

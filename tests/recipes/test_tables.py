@@ -12,8 +12,8 @@ import pytest
 from keras_actrec.datasets.sbu import SBUKinect
 from keras_actrec.errors import ConfigError
 from keras_actrec.recipes import tables
-from keras_actrec.recipes.experiment import Experiment
-from keras_actrec.recipes.pose import TASKS, task_of
+from keras_actrec.recipes.sta_hands.experiment import Experiment
+from keras_actrec.recipes.sta_hands.pose import TASKS, task_of
 from keras_actrec.recipes.tables import (
     TableRow,
     at_seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_actrec.backbones.sensors import SensorConfig
-from keras_actrec.recipes.two_stream import TwoStreamExperiment
+from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment
 from keras_actrec.synthetic.dataset import SKELETON_FOLDER, VIDEO_FOLDER, SyntheticConfig, synthetic_clips, write_synthetic_ntu
 from keras_actrec.training.config import StageConfig
 from keras_actrec.video.decode import VideoReader

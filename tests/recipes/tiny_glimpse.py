@@ -16,7 +16,7 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton, write_ntu_skel
 from keras_actrec.errors import WeightsError
 from keras_actrec.extraction.person_clips import PersonCropConfig
 from keras_actrec.models.glimpse_clouds_config import GlimpseCloudsConfig, preset
-from keras_actrec.recipes.glimpse_experiment import GlimpseExperiment
+from keras_actrec.recipes.glimpse_clouds.experiment import GlimpseExperiment
 from keras_actrec.synthetic.dataset import SyntheticConfig, synthetic_clips, write_synthetic_ntu
 from keras_actrec.training.config import StageConfig
 from keras_actrec.video.rgb_clips import RGBClipConfig

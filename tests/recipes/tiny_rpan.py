@@ -15,7 +15,7 @@ from keras_actrec.backbones.frame_networks import FrameBackboneConfig
 from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton, write_ntu_skeleton
 from keras_actrec.errors import WeightsError
 from keras_actrec.models.rpan_config import RPANConfig, preset
-from keras_actrec.recipes.rpan_experiment import PAPER_STAGE, RPANExperiment
+from keras_actrec.recipes.rpan.experiment import PAPER_STAGE, RPANExperiment
 from keras_actrec.synthetic.dataset import SyntheticConfig, synthetic_clips, write_synthetic_ntu
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.frame_clips import FrameClipConfig

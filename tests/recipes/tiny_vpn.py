@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_actrec.backbones.visual import BackboneConfig
 from keras_actrec.extraction.person_clips import PersonCropConfig
-from keras_actrec.recipes.vpn_experiment import VPNExperiment
+from keras_actrec.recipes.vpn.experiment import VPNExperiment
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig
 from keras_actrec.synthetic.dataset import SyntheticConfig, synthetic_clips, write_synthetic_ntu
 from keras_actrec.training.config import StageConfig

@@ -20,9 +20,9 @@ def main(root: Path, place: Path) -> dict:
 
     import tensorflow as tf
 
-    from keras_actrec.recipes.two_stream import SyntheticNTU
-    from keras_actrec.recipes.vpn import run_vpn_experiment
-    from tests.recipes.test_vpn import ONE_EPOCH, views_of
+    from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU
+    from keras_actrec.recipes.vpn.run import run_vpn_experiment
+    from tests.recipes.vpn.test_run import ONE_EPOCH, views_of
     from tests.recipes.tiny_vpn import LARGER, TESTED, tiny_vpn
 
     tf.config.run_functions_eagerly(True)  # tracing for two devices takes most of the time
