@@ -30,7 +30,7 @@ from keras_actrec.errors import DatasetError, SkeletonFormatError
 from keras_actrec.scripts import exit_status
 
 if TYPE_CHECKING:
-    from keras_actrec.recipes.experiment import Experiment
+    from keras_actrec.recipes.sta_hands.experiment import Experiment
     from keras_actrec.skeletons.layout import SkeletonLayout
     from keras_actrec.skeletons.sequence import SkeletonSequence
 
@@ -95,7 +95,7 @@ def use_one_core(core: int | None) -> str:
 
 def made_clips(name: str, experiment: Experiment, args: argparse.Namespace) -> Clips:
     """Bodies that wander about, in the layout of the data set."""
-    from keras_actrec.recipes.pose import TASKS
+    from keras_actrec.recipes.sta_hands.pose import TASKS
     from keras_actrec.skeletons.layouts import LAYOUTS
     from keras_actrec.skeletons.sequence import SkeletonSequence
 
@@ -208,7 +208,7 @@ def report(rates: Mapping[str, list[float]]) -> None:
 
 
 def run(args: argparse.Namespace, place: str) -> None:
-    from keras_actrec.recipes.pose import TASKS, pose_experiment, task_of
+    from keras_actrec.recipes.sta_hands.pose import TASKS, pose_experiment, task_of
 
     dataset = None if args.data_root is None else open_dataset(args.dataset, args.data_root, video=False)
     task = TASKS[args.dataset] if dataset is None else task_of(args.dataset, dataset)

@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
 
 def experiment_from(args: argparse.Namespace):
     """Arguments over the defaults of the paper, or of the synthetic data set."""
-    from keras_actrec.recipes.sta_hands.experiment import with_seed
+    from keras_actrec.recipes.seeds import with_seed
     from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, embedded_default
 
     paper = TwoStreamExperiment(args.workdir, data_root=args.data_root)

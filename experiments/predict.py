@@ -36,8 +36,8 @@ def arguments() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.prediction.explanation import write_explanation
     from keras_actrec.recipes.prediction.clip import predict_clip
+    from keras_actrec.recipes.prediction.explanation import write_explanation
 
     prediction = predict_clip(
         args.model, args.video, args.skeleton,

@@ -14,8 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_actrec.recipes import video_script
 from keras_actrec.recipes.rpan.script import MODEL, add_frames, experiment_from
+from keras_actrec.recipes.video import script as video_script
 
 
 def arguments() -> argparse.Namespace:

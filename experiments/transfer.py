@@ -41,8 +41,8 @@ def arguments() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     from keras_actrec.datasets.catalogue import open_dataset
     from keras_actrec.recipes.sta_hands.pose import task_of
-    from keras_actrec.recipes.tables import repeat_command, report_table
     from keras_actrec.recipes.sta_hands.transfer import run_transfer, transfer_experiments
+    from keras_actrec.recipes.tables import repeat_command, report_table
 
     folders = {"SOURCE_ROOT": args.source_root, "TARGET_ROOT": args.target_root}
     folders |= {"WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}

@@ -22,7 +22,7 @@ Parts = Mapping[str, tuple[str, ...]]
 
 
 class HoldsOut(Protocol):
-    """What an experiment says about its parts: `recipes.sta_hands.experiment.Experiment`, `recipes.video.experiment.VideoExperiment`."""
+    """What an experiment says about its parts: `Experiment` of the two-stream network, `VideoExperiment`."""
 
     workdir: Path
     protocol: str

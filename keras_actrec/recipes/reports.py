@@ -1,82 +1,35 @@
-"""What a run leaves behind: metrics, scores, pictures, and the exported model."""
+"""What a run of any model leaves behind: metrics, scores, pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
-from keras_actrec.cache.schema import load_index
-from keras_actrec.datasets.record import ActionDataset, LeftOut
-from keras_actrec.export import export_saved_model
-from keras_actrec.recipes.sta_hands.experiment import Experiment
-from keras_actrec.recipes.parts import Parts
+from keras_actrec.datasets.record import LeftOut
 from keras_actrec.training.evaluation import Evaluation, save_scores
 from keras_actrec.training.results import RunDescription, write_metrics
 from keras_actrec.training.stages import StageHistory
 from keras_actrec.visualize.plots import confusion_matrix_png, curves_png
 
+Extra = Callable[[Evaluation], Mapping[str, object]]
 
-def write_report(
-    dataset: ActionDataset,
-    experiment: Experiment,
-    model: keras.Model,
-    evaluation: Evaluation,
-    parts: Parts,
-    left_out: tuple[LeftOut, ...],
-    histories: list[StageHistory],
-    *,
-    seconds: float,
-    extra: Mapping[str, object],
-) -> tuple[dict[str, object], Path]:
-    """Writes the result files of a run below its working directory.
 
-    Returns:
-        The content of metrics.json, and the directory of the exported model.
+@dataclass(frozen=True, eq=False)
+class ExperimentResult:
+    """What a run found and where it left it.
 
-    Raises:
-        DiskFullError: no space left.
+    Attributes:
+        metrics: content of metrics.json.
+        evaluation: scores of the test clips.
+        left_out: clips that were not used.
+        export: directory of the SavedModel.
     """
-    workdir = experiment.workdir
-    sensor = _sensor_description(experiment)
-    run = RunDescription(
-        dataset=dataset.name,
-        protocol=experiment.protocol,
-        model="sta_hands",
-        preset=experiment.settings or experiment.preset,
-        seed=experiment.seed,
-        clips={name: len(ids) for name, ids in parts.items()},
-        weights=sensor,
-    )
-    configuration = {
-        "model_preset": experiment.preset,
-        "layout": experiment.joint_layout(dataset).name,
-        **{name: asdict(getattr(experiment, name)) for name in ("tensor", "sampling", "augmentation")},
-        **{f"{name}_stage": getattr(experiment, f"{name}_stage").as_json() for name in ("pose", "rgb")},
-        "test_views": list(experiment.test_views),
-        "holdout": experiment.holdout,
-        "holdout_unit": experiment.holdout_unit,
-    }
-    metrics = write_results(
-        workdir, run, evaluation, dataset.class_names, left_out, histories,
-        configuration=configuration, seconds=seconds, extra=extra,
-    )  # fmt: skip
-    cleaning = dataset.cleaning if experiment.cleaning is None else experiment.cleaning
-    export = export_saved_model(
-        model,
-        workdir / "export",
-        class_names=dataset.class_names,
-        layout=experiment.joint_layout(dataset),
-        tensor=experiment.tensor,
-        sampling=experiment.sampling,
-        sensor=sensor,
-        crop_size=experiment.crop_size,
-        cleaning=asdict(cleaning),
-        views=experiment.test_views,
-    )
-    return metrics, export
+
+    metrics: Mapping[str, object]
+    evaluation: Evaluation
+    left_out: tuple[LeftOut, ...]
+    export: Path
 
 
 def write_results(
@@ -121,11 +74,3 @@ def write_results(
         confusion_matrix_png(evaluation.confusion_matrix(stream), class_names, workdir / f"confusion_{stream}.png")
     curves_png({history.weights.parent.name: history.csv for history in histories}, workdir / "curves.png")
     return metrics
-
-
-def _sensor_description(experiment: Experiment) -> dict[str, object]:
-    """The image network, with the checksum of the weights that the cached features were made with."""
-    if not experiment.uses_video:
-        return {}
-    options = load_index(experiment.caches / "hand_features").options
-    return {**asdict(experiment.sensor), "weights_checksum": options.weights_checksum}

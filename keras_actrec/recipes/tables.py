@@ -18,7 +18,8 @@ from keras_actrec.cache.schema import flatten
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.files import whole_file
-from keras_actrec.recipes.sta_hands.experiment import AnyExperiment, Experiment, with_seed
+from keras_actrec.recipes.seeds import AnyExperiment, with_seed
+from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.pose import run_folds
 from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, run_two_stream
 from keras_actrec.recipes.video.experiment import VideoExperiment

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
 from keras_actrec.recipes.glimpse_clouds.experiment import GlimpseExperiment
-from keras_actrec.recipes.rpan.run import run_rpan_experiment
+from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
+from keras_actrec.recipes.reports import ExperimentResult
 from keras_actrec.recipes.rpan.experiment import RPANExperiment
-from keras_actrec.recipes.sta_hands.run import ExperimentResult
+from keras_actrec.recipes.rpan.run import run_rpan_experiment
 from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU, TwoStreamExperiment, accuracy_by_kind, run_two_stream
-from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from keras_actrec.recipes.vpn.experiment import VPNExperiment
+from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from tests.recipes import tiny_glimpse, tiny_rpan, tiny_vpn
 from tests.recipes.small_data import write_nucla
 from tests.recipes.tiny import tiny_experiment, write_roots
@@ -139,7 +139,7 @@ def glimpse_export(monkeypatch) -> dict:
         found.update(options, inputs=set(model.input), outputs=set(model.output), model=model)
         return directory
 
-    monkeypatch.setattr("keras_actrec.recipes.glimpse_clouds.export_glimpse_clouds", export)
+    monkeypatch.setattr("keras_actrec.recipes.glimpse_clouds.run.export_glimpse_clouds", export)
     return found
 
 
@@ -211,5 +211,5 @@ def rpan_exports(monkeypatch) -> dict[str, dict]:
         found[directory.name] = {**options, "inputs": set(model.input), "outputs": set(model.output), "model": model}
         return directory
 
-    monkeypatch.setattr("keras_actrec.recipes.rpan.export_rpan", export)
+    monkeypatch.setattr("keras_actrec.recipes.rpan.run.export_rpan", export)
     return found

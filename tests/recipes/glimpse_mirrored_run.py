@@ -25,8 +25,8 @@ def main(root: Path, place: Path) -> dict:
     tf.config.run_functions_eagerly(True)  # tracing for two devices takes most of the time
     stages = {f"{name}_stage": replace(STAGE, name=name, epochs=1) for name in ("global", "clouds")}
     dataset, found = SyntheticNTU(root), {}
-    exports = patch("keras_actrec.recipes.glimpse_clouds.export_glimpse_clouds", lambda model, directory, **_: directory)
-    mirrored = patch("keras_actrec.recipes.video_run.build_strategy", lambda name: strategy)
+    exports = patch("keras_actrec.recipes.glimpse_clouds.run.export_glimpse_clouds", lambda model, directory, **_: directory)
+    mirrored = patch("keras_actrec.recipes.video.run.build_strategy", lambda name: strategy)
     with small(), exports:
         for train in ("end_to_end", "on_maps"):
             experiment = tiny_glimpse(place / train, cache_dir=place / "cache", train=train, **stages)

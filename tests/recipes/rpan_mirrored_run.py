@@ -24,7 +24,7 @@ def main(root: Path, place: Path) -> dict:
 
     tf.config.run_functions_eagerly(True)  # tracing for two devices takes most of the time
     dataset, found = SyntheticNTU(root), {}
-    mirrored = patch("keras_actrec.recipes.video_run.build_strategy", lambda name: strategy)
+    mirrored = patch("keras_actrec.recipes.video.run.build_strategy", lambda name: strategy)
     stage = replace(STAGE, epochs=1, jit_compile=False)
     with small():
         for train, stream in (("end_to_end", "rgb"), ("on_maps", "flow")):

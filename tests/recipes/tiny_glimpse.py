@@ -89,10 +89,10 @@ def small() -> Iterator[None]:
         return tiny_network(frames, image_size)
 
     with (
-        patch("keras_actrec.recipes.glimpse_clouds.build_inflated_resnet", build_tiny),
+        patch("keras_actrec.recipes.glimpse_clouds.run.build_inflated_resnet", build_tiny),
         patch("keras_actrec.extraction.glimpse_maps.build_inflated_resnet", build_tiny),
-        patch("keras_actrec.recipes.glimpse_initial.inflated_resnet50", architecture),
-        patch("keras_actrec.recipes.glimpse_experiment.preset", small_preset),
+        patch("keras_actrec.recipes.glimpse_clouds.initial.inflated_resnet50", architecture),
+        patch("keras_actrec.recipes.glimpse_clouds.experiment.preset", small_preset),
     ):
         yield
 

@@ -86,9 +86,9 @@ def small_preset(name: str, classes: int) -> RPANConfig:
 def small() -> Iterator[None]:
     """Small networks in place of those of the package, wherever the recipe asks for them."""
     with (
-        patch("keras_actrec.recipes.rpan.build_frame_backbone", build_tiny),
+        patch("keras_actrec.recipes.rpan.run.build_frame_backbone", build_tiny),
         patch("keras_actrec.extraction.frame_cubes.build_frame_backbone", build_tiny),
-        patch("keras_actrec.recipes.rpan_experiment.preset", small_preset),
+        patch("keras_actrec.recipes.rpan.experiment.preset", small_preset),
     ):
         yield
 

@@ -22,12 +22,12 @@ def main(root: Path, place: Path) -> dict:
 
     from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU
     from keras_actrec.recipes.vpn.run import run_vpn_experiment
-    from tests.recipes.vpn.test_run import ONE_EPOCH, views_of
     from tests.recipes.tiny_vpn import LARGER, TESTED, tiny_vpn
+    from tests.recipes.vpn.test_run import ONE_EPOCH, views_of
 
     tf.config.run_functions_eagerly(True)  # tracing for two devices takes most of the time
     dataset, found = SyntheticNTU(root), {}
-    with patch("keras_actrec.recipes.video_run.build_strategy", lambda name: strategy):
+    with patch("keras_actrec.recipes.video.run.build_strategy", lambda name: strategy):
         for train in ("end_to_end", "on_maps"):
             experiment = tiny_vpn(
                 place / train, cache_dir=place / "cache", train=train, stage=ONE_EPOCH, test_image_size=LARGER

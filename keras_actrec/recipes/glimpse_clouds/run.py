@@ -29,7 +29,7 @@ from keras_actrec.pipelines.tf_data import LoaderErrors, steps_per_epoch, traini
 from keras_actrec.recipes.glimpse_clouds.experiment import GlimpseExperiment
 from keras_actrec.recipes.glimpse_clouds.initial import InitialRun, open_initial_run
 from keras_actrec.recipes.parts import Parts
-from keras_actrec.recipes.sta_hands.run import ExperimentResult, Extra
+from keras_actrec.recipes.reports import ExperimentResult, Extra
 from keras_actrec.recipes.video.run import VideoRun, available_backbone, begin_run, check_same_backbone, with_checksum
 from keras_actrec.training.checkpoints import save_weights
 from keras_actrec.training.config import StageConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from keras_actrec.recipes import video_script
+from keras_actrec.recipes.video import script as video_script
 from keras_actrec.scripts import given
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> GlimpseExperiment:
     Raises:
         ConfigError: values that make no sense.
     """
-    from keras_actrec.recipes.sta_hands.experiment import with_seed
     from keras_actrec.recipes.glimpse_clouds.experiment import embedded_default, glimpse_experiment
+    from keras_actrec.recipes.seeds import with_seed
 
     if args.data_root is None:
         base = embedded_default(args.workdir, preset=args.preset)

@@ -26,8 +26,8 @@ from keras_actrec.models.rpan import RPANConfig, rpan, with_backbone
 from keras_actrec.pipelines.frame_clips import FrameClipSource, FrameCubeSource
 from keras_actrec.pipelines.tf_data import clips_per_batch
 from keras_actrec.recipes.parts import Parts
+from keras_actrec.recipes.reports import ExperimentResult, Extra
 from keras_actrec.recipes.rpan.experiment import FLOW, RGB, STREAMS, RPANExperiment
-from keras_actrec.recipes.sta_hands.run import ExperimentResult, Extra
 from keras_actrec.recipes.video.run import VideoRun, available_backbone, begin_run, check_same_backbone, with_checksum
 from keras_actrec.skeletons.pck import PCK, PCKCounter, attention_joints
 from keras_actrec.training.evaluation import Evaluation, evaluate

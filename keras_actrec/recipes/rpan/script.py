@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keras_actrec.errors import ConfigError
-from keras_actrec.recipes import video_script
+from keras_actrec.recipes.video import script as video_script
 from keras_actrec.scripts import given
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> RPANExperiment:
     Raises:
         ConfigError: values that make no sense.
     """
-    from keras_actrec.recipes.sta_hands.experiment import with_seed
     from keras_actrec.recipes.rpan.experiment import embedded_default, rpan_experiment
+    from keras_actrec.recipes.seeds import with_seed
 
     if (args.height is None) != (args.width is None):
         raise ConfigError("the pictures have two sides", found="one of --height and --width", expected="both")
@@ -97,8 +97,8 @@ def experiment_from(name: str, args: argparse.Namespace) -> RPANExperiment:
 
 def run(name: str, args: argparse.Namespace) -> None:
     """Runs the experiment that the arguments ask for, and prints its metrics."""
-    from keras_actrec.recipes.rpan.run import run_rpan_experiment
     from keras_actrec.recipes.rpan.experiment import open_clips
+    from keras_actrec.recipes.rpan.run import run_rpan_experiment
 
     name = getattr(args, "dataset", name)
     video_script.run(name, args, experiment_from(name, args), run_rpan_experiment, open_clips=open_clips)

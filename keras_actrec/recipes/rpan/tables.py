@@ -18,8 +18,8 @@ import pandas as pd
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.recipes.folds import run_protocols
-from keras_actrec.recipes.rpan.run import FUSED, has_joints, run_rpan_experiment
 from keras_actrec.recipes.rpan.experiment import FLOW, RGB, RPANExperiment
+from keras_actrec.recipes.rpan.run import FUSED, has_joints, run_rpan_experiment
 from keras_actrec.recipes.tables import TableRow, at_seed, protocols_name, run_seeds, write_table
 
 log = logging.getLogger(__name__)

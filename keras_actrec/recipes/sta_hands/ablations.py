@@ -18,8 +18,8 @@ from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.models.sta_hands import preset
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.pose import PAPER, PoseTask, pose_experiment
-from keras_actrec.recipes.tables import TableRow, at_seed, run_seeds, write_table
 from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU, embedded_default, open_synthetic
+from keras_actrec.recipes.tables import TableRow, at_seed, run_seeds, write_table
 from keras_actrec.synthetic.dataset import SyntheticConfig
 
 log = logging.getLogger(__name__)

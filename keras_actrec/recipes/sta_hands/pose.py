@@ -10,8 +10,8 @@ from types import MappingProxyType
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
-from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.folds import run_protocols
+from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.run import run_experiment
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
 from keras_actrec.skeletons.layouts import JHMDB_15

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import keras
 
@@ -22,35 +20,17 @@ from keras_actrec.models.sta_hands import (
     without_pose_classifier,
 )
 from keras_actrec.pipelines.subsequences import SubsequenceSource
+from keras_actrec.recipes.parts import Parts, listed_parts, protocol_split
+from keras_actrec.recipes.reports import ExperimentResult, Extra
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.initial import copy_initial_weights
-from keras_actrec.recipes.parts import Parts, listed_parts, protocol_split
-from keras_actrec.recipes.reports import write_report
+from keras_actrec.recipes.sta_hands.report import write_report
 from keras_actrec.skeletons.layouts import LAYOUTS
-from keras_actrec.training.evaluation import Evaluation, evaluate
+from keras_actrec.training.evaluation import evaluate
 from keras_actrec.training.stages import StageHistory, run_stage
 from keras_actrec.training.strategies import build_strategy
 
 log = logging.getLogger(__name__)
-
-Extra = Callable[[Evaluation], Mapping[str, object]]
-
-
-@dataclass(frozen=True, eq=False)
-class ExperimentResult:
-    """What a run found and where it left it.
-
-    Attributes:
-        metrics: content of metrics.json.
-        evaluation: scores of the test clips.
-        left_out: clips that were not used.
-        export: directory of the SavedModel.
-    """
-
-    metrics: Mapping[str, object]
-    evaluation: Evaluation
-    left_out: tuple[LeftOut, ...]
-    export: Path
 
 
 def run_experiment(dataset: ActionDataset, experiment: Experiment, *, extra: Extra | None = None) -> ExperimentResult:

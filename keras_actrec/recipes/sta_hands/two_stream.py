@@ -13,8 +13,9 @@ import keras
 from keras_actrec.backbones.sensors import SensorConfig, build_sensor
 from keras_actrec.datasets.ntu import NTURGBD
 from keras_actrec.errors import WeightsError
+from keras_actrec.recipes.reports import ExperimentResult
 from keras_actrec.recipes.sta_hands.experiment import Experiment
-from keras_actrec.recipes.sta_hands.run import ExperimentResult, run_experiment
+from keras_actrec.recipes.sta_hands.run import run_experiment
 from keras_actrec.synthetic.actions import SYNTHETIC_ACTIONS, synthetic_class_names
 from keras_actrec.synthetic.dataset import SyntheticConfig, write_synthetic_ntu
 from keras_actrec.training.config import StageConfig

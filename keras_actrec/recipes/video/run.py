@@ -22,8 +22,7 @@ from keras_actrec.extraction.run import ExtractionReport
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.pipelines.clip_source import ClipSource
 from keras_actrec.recipes.parts import Parts, listed_parts, protocol_split
-from keras_actrec.recipes.reports import write_results
-from keras_actrec.recipes.sta_hands.run import Extra
+from keras_actrec.recipes.reports import Extra, write_results
 from keras_actrec.recipes.video.experiment import AnyVideoExperiment
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.training.evaluation import Evaluation

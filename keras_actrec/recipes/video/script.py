@@ -13,7 +13,7 @@ from keras_actrec.scripts import exit_status
 
 if TYPE_CHECKING:
     from keras_actrec.datasets.record import ActionDataset
-    from keras_actrec.recipes.sta_hands.run import ExperimentResult
+    from keras_actrec.recipes.reports import ExperimentResult
 
 Add = Callable[..., argparse.Action]
 

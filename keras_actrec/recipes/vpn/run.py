@@ -19,7 +19,7 @@ from keras_actrec.extraction.clip_maps import extract_clip_maps
 from keras_actrec.models.vpn import BACKBONE, VPNConfig, vpn, with_backbone
 from keras_actrec.pipelines.person_clips import ClipMapSource, PersonClipSource
 from keras_actrec.recipes.parts import Parts
-from keras_actrec.recipes.sta_hands.run import ExperimentResult, Extra
+from keras_actrec.recipes.reports import ExperimentResult, Extra
 from keras_actrec.recipes.video.run import VideoRun, begin_run, check_same_backbone, with_checksum
 from keras_actrec.recipes.vpn.experiment import VPNExperiment
 from keras_actrec.recipes.vpn.initial import copy_vpn_weights

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keras_actrec.errors import ConfigError
-from keras_actrec.recipes import video_script
+from keras_actrec.recipes.video import script as video_script
 from keras_actrec.scripts import given
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def experiment_from(name: str, args: argparse.Namespace) -> VPNExperiment:
     Raises:
         ConfigError: real data without weights for the backbone; values that make no sense.
     """
-    from keras_actrec.recipes.sta_hands.experiment import with_seed
+    from keras_actrec.recipes.seeds import with_seed
     from keras_actrec.recipes.vpn.experiment import embedded_default, vpn_experiment
 
     if args.data_root is None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
 from keras_actrec.recipes.glimpse_clouds.experiment import embedded_default
+from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
 from keras_actrec.recipes.sta_hands.two_stream import accuracy_by_kind, open_synthetic
 
 

@@ -13,13 +13,13 @@ from keras_actrec.backbones.inflated_resnet import InflatedResNetConfig
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.person_clips import PersonCropConfig
 from keras_actrec.models.glimpse_clouds_config import PRESETS, GlimpseCloudsConfig
-from keras_actrec.recipes.sta_hands.experiment import with_seed
 from keras_actrec.recipes.glimpse_clouds.experiment import (
     TASKS,
     GlimpseExperiment,
     embedded_default,
     glimpse_experiment,
 )
+from keras_actrec.recipes.seeds import with_seed
 from keras_actrec.skeletons.layouts import KINECT_V2
 from keras_actrec.training.config import StageConfig
 from keras_actrec.video.rgb_clips import RGBClipConfig

@@ -16,8 +16,8 @@ from keras_actrec.cache.schema import load_index
 from keras_actrec.errors import WeightsError
 from keras_actrec.export import read_description
 from keras_actrec.models.glimpse_clouds import BACKBONE, RECURRENCE, GlimpseCloudsConfig, glimpse_clouds
-from keras_actrec.recipes.glimpse_clouds.run import BACKBONE_FILE, run_glimpse_experiment
 from keras_actrec.recipes.glimpse_clouds.initial import POSE, open_initial_run
+from keras_actrec.recipes.glimpse_clouds.run import BACKBONE_FILE, run_glimpse_experiment
 from keras_actrec.training.checkpoints import save_weights
 from tests.recipes.tiny_glimpse import (
     CONTEXT,
@@ -254,7 +254,7 @@ def test_stage_2_on_maps_of_the_backbone_that_stage_1_trained(glimpse_data, glim
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 def test_fine_tuning_goes_on_with_the_whole_network(glimpse_data, glimpse_end_to_end, tmp_path, eagerly, monkeypatch):
     begun = []
-    from keras_actrec.recipes import glimpse_clouds as recipe
+    from keras_actrec.recipes.glimpse_clouds import run as recipe
 
     def noted(model, *arguments, **options):
         begun.append(weights(model))

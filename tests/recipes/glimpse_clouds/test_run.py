@@ -299,7 +299,7 @@ def test_the_synthetic_data_alone_go_on_with_random_weights(glimpse_end_to_end, 
 def test_weights_that_change_while_maps_are_made_of_them_are_refused(glimpse_on_maps, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("the head was trained"))
     other = replace(NETWORK, seed=1)
-    monkeypatch.setattr("keras_actrec.recipes.glimpse_clouds.build_inflated_resnet", lambda *_, **__: build_tiny(other))
+    monkeypatch.setattr("keras_actrec.recipes.glimpse_clouds.run.build_inflated_resnet", lambda *_, **__: build_tiny(other))
     with pytest.raises(WeightsError, match="glimpse_maps: the backbone's weights changed while the maps were made"):
         run_glimpse_experiment(glimpse_on_maps.dataset, replace(glimpse_on_maps.experiment, workdir=tmp_path))
 

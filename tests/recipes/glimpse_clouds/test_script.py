@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from keras_actrec.recipes import glimpse_clouds, glimpse_script
-from keras_actrec.recipes.sta_hands.experiment import with_seed
+from keras_actrec.recipes.glimpse_clouds import run as glimpse_clouds
+from keras_actrec.recipes.glimpse_clouds import script as glimpse_script
 from keras_actrec.recipes.glimpse_clouds.experiment import TASKS, GlimpseExperiment, embedded_default, glimpse_experiment
 from keras_actrec.recipes.glimpse_clouds.script import experiment_from, glimpse_arguments, main
+from keras_actrec.recipes.seeds import with_seed
 from tests.recipes.scripts import (
     assert_ends_with_usage,
     assert_one_error,
@@ -122,7 +123,7 @@ def test_a_data_set_is_opened_and_its_metrics_are_printed(nucla_root, tmp_path, 
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypatch, capsys, calls):
     synthetic = SimpleNamespace(metrics=("accuracy",))
-    monkeypatch.setattr("keras_actrec.recipes.two_stream.open_synthetic", lambda caches, config: synthetic)
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config: synthetic)
     give(monkeypatch, "--workdir", tmp_path, "--seed", 2)
     assert main("ntu_rgbd", "", synthetic=True) == 0
     ((dataset, made, kinds),) = calls

@@ -69,7 +69,7 @@ def begun(monkeypatch) -> list[dict]:
         })  # fmt: skip
         return run_stage(model, stream, source, train, validation, config, workdir, **options)
 
-    monkeypatch.setattr("keras_actrec.recipes.glimpse_clouds.run_stage", noted)
+    monkeypatch.setattr("keras_actrec.recipes.glimpse_clouds.run.run_stage", noted)
     return found
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from keras_actrec.backbones.sensors import build_sensor
 from keras_actrec.errors import DiskFullError, SkeletonFormatError, VideoError, WeightsError
+from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.sta_hands import TwoStreamPrediction
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.training.evaluation import load_scores
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video

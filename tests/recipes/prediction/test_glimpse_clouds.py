@@ -16,9 +16,9 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.export import export_glimpse_clouds, export_vpn
 from keras_actrec.extraction.person_clips import PersonCropConfig, clip_person_images
+from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.glimpse_clouds import GlimpsePrediction
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.layouts import JHMDB_15, KINECT_V2
 from keras_actrec.synthetic.dataset import SyntheticConfig, synthetic_clips, write_synthetic_ntu

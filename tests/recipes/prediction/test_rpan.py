@@ -14,9 +14,9 @@ import pytest
 
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.export import export_rpan, export_vpn
+from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.rpan import RPANPrediction, flow_options, fused
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.skeletons.layouts import JHMDB_15, KINECT_V2
 from keras_actrec.video.clip_pictures import VideoPictures
 from keras_actrec.video.decode import VideoReader

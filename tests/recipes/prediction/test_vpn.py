@@ -16,9 +16,9 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.errors import ConfigError
 from keras_actrec.export import export_vpn
 from keras_actrec.extraction.person_clips import PersonCropConfig, clip_person_images
+from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.vpn import VPNPrediction
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig, clip_frames, clip_poses, pose_frames, view_uniforms
 from keras_actrec.skeletons.layouts import JHMDB_15, KINECT_V2

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from keras_actrec.recipes.rpan.run import run_rpan_experiment
 from keras_actrec.recipes.rpan.experiment import embedded_default
+from keras_actrec.recipes.rpan.run import run_rpan_experiment
 from keras_actrec.recipes.sta_hands.two_stream import accuracy_by_kind, open_synthetic
 
 

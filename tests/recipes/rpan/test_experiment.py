@@ -12,8 +12,8 @@ import pytest
 from keras_actrec.backbones.frame_networks import FrameBackboneConfig
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.models.rpan_config import PRESETS, RPANConfig, preset
-from keras_actrec.recipes.sta_hands.experiment import with_seed
 from keras_actrec.recipes.rpan.experiment import RPANExperiment, embedded_default, open_clips, rpan_experiment
+from keras_actrec.recipes.seeds import with_seed
 from keras_actrec.skeletons.layouts import JHMDB_15, PENN_13
 from keras_actrec.video.frame_clips import FrameClipConfig
 from keras_actrec.video.optical_flow import FlowConfig

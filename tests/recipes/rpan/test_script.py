@@ -10,10 +10,11 @@ import pytest
 
 from keras_actrec.backbones.frame_networks import FrameBackboneConfig
 from keras_actrec.errors import ConfigError
-from keras_actrec.recipes import rpan, rpan_script
-from keras_actrec.recipes.sta_hands.experiment import with_seed
+from keras_actrec.recipes.rpan import run as rpan
+from keras_actrec.recipes.rpan import script as rpan_script
 from keras_actrec.recipes.rpan.experiment import TASKS, RPANExperiment, embedded_default, rpan_experiment
 from keras_actrec.recipes.rpan.script import experiment_from, main, rpan_arguments
+from keras_actrec.recipes.seeds import with_seed
 from tests.recipes.scripts import (
     assert_ends_with_usage,
     assert_one_error,
@@ -190,7 +191,7 @@ def test_streams_and_found_joints_are_printed(jhmdb, tmp_path, monkeypatch, caps
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypatch, capsys, calls):
     synthetic = SimpleNamespace(metrics=("accuracy",))
-    monkeypatch.setattr("keras_actrec.recipes.two_stream.open_synthetic", lambda caches, config: synthetic)
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config: synthetic)
     give(monkeypatch, "--workdir", tmp_path, "--seed", 2)
     assert main("jhmdb", "", **JHMDB) == 0
     ((dataset, made, kinds),) = calls

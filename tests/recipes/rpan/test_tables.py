@@ -17,7 +17,7 @@ from keras_actrec.backbones.frame_networks import FrameBackboneConfig
 from keras_actrec.datasets.jhmdb import JHMDB
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.models.rpan_config import PRESETS
-from keras_actrec.recipes import rpan_tables
+from keras_actrec.recipes.rpan import tables as rpan_tables
 from keras_actrec.recipes.rpan.experiment import RPANExperiment, rpan_experiment
 from keras_actrec.recipes.rpan.tables import (
     NEEDS_WEIGHTS,

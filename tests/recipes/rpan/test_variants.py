@@ -16,8 +16,8 @@ from keras_actrec.datasets.nucla import NorthwesternUCLA
 from keras_actrec.errors import DatasetError, WeightsError
 from keras_actrec.models.rpan import RPANConfig
 from keras_actrec.models.rpan_config import PRESETS
-from keras_actrec.recipes.rpan.run import run_rpan_experiment
 from keras_actrec.recipes.rpan.experiment import open_clips
+from keras_actrec.recipes.rpan.run import run_rpan_experiment
 from tests.recipes import runs
 from tests.recipes.tiny import video_file
 from tests.recipes.tiny_rpan import (
@@ -213,7 +213,7 @@ def test_the_synthetic_data_alone_go_on_with_random_weights(rpan_on_maps, tmp_pa
 def test_weights_that_change_while_cubes_are_made_of_them_are_refused(rpan_on_maps, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("the head was trained"))
     other = replace(NETWORK, seed=1)
-    monkeypatch.setattr("keras_actrec.recipes.rpan.build_frame_backbone", lambda *_, **__: build_tiny(other))
+    monkeypatch.setattr("keras_actrec.recipes.rpan.run.build_frame_backbone", lambda *_, **__: build_tiny(other))
     with pytest.raises(WeightsError, match="cubes_rgb: the backbone's weights changed while the cubes were made of them"):
         run_rpan_experiment(rpan_on_maps.dataset, replace(rpan_on_maps.experiment, workdir=tmp_path))
 

@@ -228,7 +228,7 @@ def test_the_synthetic_experiment_goes_through_its_own_recipe(nucla, tmp_path, m
     without = runs_without_training(calls)
     monkeypatch.setattr(tables, "run_two_stream", lambda experiment: without(nucla, experiment, (experiment.protocol,)))
     base = replace(embedded_default(tmp_path / "run"), preset="table6_a")
-    monkeypatch.setattr("keras_actrec.recipes.ablations.TABLES", {6: TABLES[6][:1]})
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.ablations.TABLES", {6: TABLES[6][:1]})
     run_ablations(6, nucla, base, ("cross_view",), (0,), command="c")
     ((experiment, protocols),) = calls
     assert isinstance(experiment, TwoStreamExperiment) and protocols == ("cross_view",)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from keras_actrec.recipes.sta_hands.experiment import with_seed
-from keras_actrec.recipes.sta_hands.run import ExperimentResult
+from keras_actrec.recipes.reports import ExperimentResult
+from keras_actrec.recipes.seeds import with_seed
 from keras_actrec.recipes.sta_hands.two_stream import embedded_default, run_two_stream
 
 SEEDS = (0, 1, 2)

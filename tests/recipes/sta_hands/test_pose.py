@@ -14,9 +14,9 @@ from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
 from keras_actrec.datasets.sbu import SBUKinect
 from keras_actrec.errors import ConfigError
-from keras_actrec.recipes import pose
+from keras_actrec.recipes.reports import ExperimentResult
+from keras_actrec.recipes.sta_hands import pose
 from keras_actrec.recipes.sta_hands.pose import TASKS, PoseTask, pose_experiment, run_folds, task_of
-from keras_actrec.recipes.sta_hands.run import ExperimentResult
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION
 from keras_actrec.skeletons.layouts import COCO_17, KINECT_V1, OPENPOSE_18, SBU_15
 from keras_actrec.skeletons.views import VIEWS

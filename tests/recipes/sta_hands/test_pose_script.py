@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keras_actrec.datasets.catalogue import DATASETS
-from keras_actrec.recipes import pose, pose_script, selection
+from keras_actrec.recipes.sta_hands import pose, pose_script, selection
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.pose import TASKS, pose_experiment
 from keras_actrec.recipes.sta_hands.pose_script import experiment_from, main, pose_arguments

@@ -17,10 +17,11 @@ from keras_actrec.datasets.nucla import NorthwesternUCLA
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.datasets.sbu import SBUKinect
 from keras_actrec.errors import ConfigError, DatasetError
-from keras_actrec.recipes import pose
+from keras_actrec.recipes.reports import ExperimentResult
+from keras_actrec.recipes.sta_hands import pose
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.pose import TASKS, pose_experiment
-from keras_actrec.recipes.sta_hands.run import ExperimentResult, prepare_source
+from keras_actrec.recipes.sta_hands.run import prepare_source
 from keras_actrec.recipes.sta_hands.selection import UNITS, InnerSplits, run_selection
 from keras_actrec.training.summary import SELECTION_PREFIX, summarise
 from tests.datasets.test_nucla import write_json

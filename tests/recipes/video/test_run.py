@@ -57,8 +57,8 @@ def test_what_no_run_begins_with(tmp_path, fields, message):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_of_gpus_is_shared_with_several_workers_before_the_strategy_takes_it(monkeypatch, workers):
     done = []
-    monkeypatch.setattr("keras_actrec.recipes.video_run.share_gpus", lambda: done.append("shared"))
-    monkeypatch.setattr("keras_actrec.recipes.video_run.build_strategy", lambda name: done.append(name))
+    monkeypatch.setattr("keras_actrec.recipes.video.run.share_gpus", lambda: done.append("shared"))
+    monkeypatch.setattr("keras_actrec.recipes.video.run.build_strategy", lambda name: done.append(name))
     begin_run(dataset(), VideoExperiment(Path("w"), "any", workers=workers))
     assert done == ["shared"] * (workers > 1) + ["mirrored"]
 
@@ -102,7 +102,7 @@ def test_elsewhere_weights_that_cannot_be_had_end_the_run(weights, synthetic):
 
 def test_maps_of_other_weights_are_refused(monkeypatch):
     index = SimpleNamespace(options=SimpleNamespace(weights_checksum="0123456789abcdef"))
-    monkeypatch.setattr("keras_actrec.recipes.video_run.load_index", lambda folder: index)
+    monkeypatch.setattr("keras_actrec.recipes.video.run.load_index", lambda folder: index)
     check_same_backbone(Path("maps"), "0123456789abcdef", problem="", fix="")
     with pytest.raises(WeightsError) as error:
         check_same_backbone(Path("maps"), "fedcba9876543210", problem="other weights", fix="try again")

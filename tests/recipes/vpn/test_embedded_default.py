@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from keras_actrec.recipes.sta_hands.experiment import with_seed
-from keras_actrec.recipes.sta_hands.run import ExperimentResult
+from keras_actrec.recipes.reports import ExperimentResult
+from keras_actrec.recipes.seeds import with_seed
 from keras_actrec.recipes.sta_hands.two_stream import accuracy_by_kind, open_synthetic
-from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from keras_actrec.recipes.vpn.experiment import embedded_default
+from keras_actrec.recipes.vpn.run import run_vpn_experiment
 
 SEEDS = (0,)
 

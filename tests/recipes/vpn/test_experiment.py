@@ -12,7 +12,7 @@ from keras_actrec.backbones.visual import BackboneConfig
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.person_clips import PersonCropConfig
 from keras_actrec.models.vpn import VPNConfig
-from keras_actrec.recipes.sta_hands.experiment import with_seed
+from keras_actrec.recipes.seeds import with_seed
 from keras_actrec.recipes.vpn.experiment import TASKS, VPNExperiment, embedded_default, vpn_experiment
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig
 from keras_actrec.skeletons.layouts import KINECT_V2

@@ -15,8 +15,8 @@ from keras_actrec.backbones.visual import BackboneConfig, build_backbone
 from keras_actrec.errors import WeightsError
 from keras_actrec.export import read_description
 from keras_actrec.models.vpn import VPNConfig, preset, vpn
-from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from keras_actrec.recipes.vpn.initial import copy_vpn_weights
+from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from keras_actrec.training.checkpoints import save_weights
 from keras_actrec.training.config import StageConfig
 from tests.recipes.tiny_vpn import FRAMES, MAP, NETWORK, SIZE, tiny_vpn

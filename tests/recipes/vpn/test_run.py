@@ -288,7 +288,7 @@ def test_every_preset_trains_on_the_same_maps(vpn_on_maps, tmp_path, monkeypatch
         exported.update(options, inputs=set(model.input), outputs=set(model.output))
         return directory
 
-    monkeypatch.setattr("keras_actrec.recipes.vpn.export_vpn", export)
+    monkeypatch.setattr("keras_actrec.recipes.vpn.run.export_vpn", export)
     experiment = replace(vpn_on_maps.experiment, workdir=tmp_path, preset=name, stage=ONE_EPOCH, strategy="none")
     before = runs.modified(experiment.caches)
     result = run_vpn_experiment(vpn_on_maps.dataset, experiment)

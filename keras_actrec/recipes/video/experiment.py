@@ -31,7 +31,7 @@ class VideoExperiment:
         train: "end_to_end" trains the visual backbone too; "on_maps" computes its maps once, frozen, and trains the rest on
             them, which takes no GPU.
         initial: working directory of a finished run whose weights, classifiers excepted, training starts from.
-        holdout, holdout_unit: see `keras_actrec.recipes.experiment.Experiment`.
+        holdout, holdout_unit: see `keras_actrec.recipes.sta_hands.experiment.Experiment`.
         strategy: "mirrored" or "none".
         workers: processes of the extraction.
         seed: initial weights and hold-out; the stages have one of their own, see `with_seed`.

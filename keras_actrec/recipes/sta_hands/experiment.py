@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from keras_actrec.backbones.sensors import SensorConfig
 from keras_actrec.datasets.record import ActionDataset
@@ -104,14 +103,3 @@ class Experiment:
     def caches(self) -> Path:
         """Folder of the caches."""
         return self.cache_dir or self.workdir / "cache"
-
-
-AnyExperiment = TypeVar("AnyExperiment")
-
-
-def with_seed(experiment: AnyExperiment, seed: int) -> AnyExperiment:
-    """The same experiment of any model from another seed, its stages included; the data, their views and the image network
-    stay."""
-    values = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
-    stages = {name: replace(value, seed=seed) for name, value in values.items() if isinstance(value, StageConfig)}
-    return replace(experiment, seed=seed, **stages)
