@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -31,12 +31,18 @@ _PART = re.compile(r"\.(?P<host>[^.]+)\.(?P<pid>\d+)\.part$")
 _FORMAT = ("v110", "v110")
 
 
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "host"
+def _host(name: str | None = None) -> str:
+    """A machine's name (None: of this one) as it stands in names of files."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname() if name is None else name) or "host"
+
+
+def part_name(name: str) -> str:
+    """What this process calls a file that it has not finished; `remove_stale_parts` knows by it whose it is."""
+    return f"{name}.{_host()}.{os.getpid()}.part"
 
 
 def remove_stale_parts(directory: str | Path) -> list[Path]:
-    """Removes the unfinished shards of dead runs, and their folders of unfinished clips.
+    """Removes the unfinished shards and indices of dead runs, and their folders of unfinished clips.
 
     To be called before this process writes a shard. A part belongs to a dead run if its process is gone; one of another
     machine, whose processes cannot be seen from here, if nobody has written to it for a day.
@@ -45,7 +51,7 @@ def remove_stale_parts(directory: str | Path) -> list[Path]:
         The files and folders removed.
     """
     removed = []
-    for part in sorted(Path(directory).glob("*.h5.*.part")):
+    for part in sorted(Path(directory).glob("*.part")):
         match = _PART.search(part.name)
         if match is None:
             continue
@@ -55,14 +61,31 @@ def remove_stale_parts(directory: str | Path) -> list[Path]:
             else:
                 stale = time.time() - part.stat().st_mtime > _FOREIGN_PART_AGE
             if stale:
-                if part.is_dir():
-                    shutil.rmtree(part)
-                else:
-                    part.unlink()
+                _remove(part)
                 removed.append(part)
         except FileNotFoundError:  # finished or removed by another process meanwhile
             continue
     return removed
+
+
+def remove_parts_of(directory: str | Path, host: str, process: int) -> None:
+    """Removes what a process has not finished of which is known that it is gone, on whatever machine.
+
+    Args:
+        directory: the cache.
+        host: the machine's name (`socket.gethostname`).
+        process: its number there.
+    """
+    for part in Path(directory).glob(f"*.h5.{_host(host)}.{process}.part"):
+        with suppress(FileNotFoundError):
+            _remove(part)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink()
 
 
 def _sync_folder(path: Path) -> None:
@@ -85,7 +108,7 @@ class ShardWriter:
 
     def __init__(self, directory: str | Path, index: CacheIndex, shard: int):
         self.path = Path(directory) / index.shard_name(shard)
-        self._part = self.path.with_name(f"{self.path.name}.{_host()}.{os.getpid()}.part")
+        self._part = self.path.with_name(part_name(self.path.name))
         self._planned = index.shards[shard]
         self._options = index.options
         self._lengths: dict[str, int] = {}

@@ -21,7 +21,7 @@ from keras_actrec.cache.schema import CLIP_MAPS, CLIPS_PER_SHARD, CacheOptions, 
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob, check_positive, graph_network
-from keras_actrec.extraction.workers import share_gpus
+from keras_actrec.extraction.workers import Workers, in_this_process, share_gpus
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig, clip_frames, view_uniforms
 from keras_actrec.video.view_images import view_images
 
@@ -58,7 +58,7 @@ def extract_clip_maps(
     backbone: BackboneConfig,
     sampling: ClipSamplingConfig,
     batch_size: int = BATCH_SIZE,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -91,7 +91,7 @@ def extract_clip_maps(
     _check(backbone, sampling, batch_size)
     with open_person_clips(clips_directory) as clips:
         ids, clip_options = list(clips.lengths), clips.options
-    if workers > 1:
+    if not in_this_process(workers):
         share_gpus()
     model = build_backbone(backbone)
     options = clip_map_options(clip_options, backbone, sampling, weights_checksum(model))

@@ -20,7 +20,7 @@ from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.extraction.poses import clips_with_poses
 from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick
+from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.optical_flow import FlowConfig, flow_frames, flow_method
 from keras_actrec.video.time_limit import CLIP_SECONDS
@@ -57,7 +57,7 @@ def extract_flow(
     dataset: str,
     flow: FlowConfig = _FLOW,
     lengths: Mapping[str, int] | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -120,6 +120,9 @@ class _FlowJob:
     flow: FlowConfig
     lengths: Mapping[str, int] | None
     clip_seconds: float | None = CLIP_SECONDS
+
+    def reads(self) -> tuple[Path, ...]:
+        return one_there(self.videos.values())
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:

@@ -21,9 +21,9 @@ from keras_actrec.cache.schema import CLIPS_PER_SHARD, FRAME_CUBES, CacheOptions
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.view_maps import Arrays, Loader, Network, ViewJob, check_positive, graph_network
-from keras_actrec.extraction.workers import share_gpus
+from keras_actrec.extraction.workers import Workers, in_this_process, one_there, share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
-from keras_actrec.video.clip_pictures import Pictures
+from keras_actrec.video.clip_pictures import Pictures, VideoPictures
 from keras_actrec.video.frame_clips import FrameClipConfig, test_views, training_views, view_joints, view_pictures
 
 TRAINING_VIEWS = 2
@@ -82,7 +82,7 @@ def extract_frame_cubes(
     views: FrameClipConfig,
     training_views: int = TRAINING_VIEWS,
     batch_size: int = FRAMES_AT_ONCE,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -124,7 +124,7 @@ def extract_frame_cubes(
     if pose_directory is not None:
         with PoseCache(pose_directory) as poses:
             ids, pose_options = _clips_of(pictures, poses, dataset, layout), poses.options
-    if workers > 1:
+    if not in_this_process(workers):
         share_gpus()
     model = build_frame_backbone(backbone)
     options = frame_cube_options(
@@ -198,6 +198,10 @@ class FrameCubeJob(ViewJob):
     training_views: int
 
     stage = FRAME_CUBES
+
+    def reads(self) -> tuple[Path, ...]:
+        read = self.pictures.videos.values() if isinstance(self.pictures, VideoPictures) else [self.pictures.directory]
+        return one_there(read) + one_there([self.pose_directory])
 
     def build(self, weights: Arrays | None) -> keras.Model:
         return build_frame_backbone(self.backbone, weights=weights)

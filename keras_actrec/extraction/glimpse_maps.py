@@ -23,7 +23,7 @@ from keras_actrec.cache.schema import CLIPS_PER_SHARD, GLIMPSE_MAPS, CacheOption
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
 from keras_actrec.extraction.view_maps import BATCH_SIZE, Arrays, Loader, Network, PersonClipJob, check_positive, graph_network
-from keras_actrec.extraction.workers import share_gpus
+from keras_actrec.extraction.workers import Workers, in_this_process, share_gpus
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.video.rgb_clips import RGBClipConfig, crop_joints, crop_views, test_uniforms, training_uniforms
 
@@ -68,7 +68,7 @@ def extract_glimpse_maps(
     views: RGBClipConfig,
     training_views: int = TRAINING_VIEWS,
     batch_size: int = BATCH_SIZE,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -106,7 +106,7 @@ def extract_glimpse_maps(
     with open_person_clips(clips_directory) as clips, PoseCache(pose_directory) as poses:
         _check_caches(clips, poses, views)
         ids, clip_options, pose_options = list(clips.lengths), clips.options, poses.options
-    if workers > 1:
+    if not in_this_process(workers):
         share_gpus()
     model = build_inflated_resnet(backbone)
     options = glimpse_map_options(clip_options, pose_options, backbone, views, training_views, weights_checksum(model))
@@ -163,6 +163,9 @@ class GlimpseMapJob(PersonClipJob):
     training_views: int
 
     stage = GLIMPSE_MAPS
+
+    def reads(self) -> tuple[Path, ...]:
+        return (self.clips_directory, self.pose_directory)
 
     def build(self, weights: Arrays | None) -> keras.Model:
         return build_inflated_resnet(self.backbone, weights=weights)

@@ -31,7 +31,16 @@ from keras_actrec.extraction.crop_stream import (
 )
 from keras_actrec.extraction.poses import clips_with_poses, dataset_layout
 from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads, share_gpus
+from keras_actrec.extraction.workers import (
+    ShardResult,
+    Tick,
+    Workers,
+    available_cores,
+    in_this_process,
+    limit_threads,
+    one_there,
+    share_gpus,
+)
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
@@ -78,7 +87,7 @@ def extract_hand_features(
     crop_size: int = 50,
     pixel_size: tuple[int, int] | None = None,
     batch_size: int = BATCH_SIZE,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -113,7 +122,7 @@ def extract_hand_features(
     check_clip_seconds(clip_seconds)
     ids, pose_options = clips_with_poses(dataset, pose_directory)
     hands = _cached_layout(dataset, pose_options, pose_directory).hands
-    if workers > 1:
+    if not in_this_process(workers):
         share_gpus()
     model = build_sensor(sensor)
     checksum = weights_checksum(model)
@@ -128,8 +137,8 @@ def extract_hand_features(
         sensor=sensor,
         crops=CropOptions(crop_size, sensor.image_size, pixel_size, clip_seconds),
         batch_size=batch_size,
-        model=model if workers == 1 else None,
-        weights=None if workers == 1 else tuple(model.get_weights()),
+        model=model if in_this_process(workers) else None,
+        weights=None if in_this_process(workers) else tuple(model.get_weights()),
     )
     return run_extraction(
         job,
@@ -256,6 +265,9 @@ class HandFeatureJob:
     batch_size: int
     model: keras.Model | None = None
     weights: tuple[np.ndarray, ...] | None = None
+
+    def reads(self) -> tuple[Path, ...]:
+        return (self.pose_directory, *one_there(self.videos.values()))
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:

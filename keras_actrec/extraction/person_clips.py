@@ -22,7 +22,7 @@ from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.errors import CacheError, ConfigError, VideoError
 from keras_actrec.extraction.poses import clips_with_poses
 from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick
+from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.person_boxes import BOX_MODES, WHOLE, crop_box, person_boxes, whole_frame_boxes
@@ -96,7 +96,7 @@ def extract_person_clips(
     crop: PersonCropConfig = _CROP,
     storage: str = "hdf5",
     pixel_size: tuple[int, int] | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -281,6 +281,9 @@ class _PersonClipJob:
     crop: PersonCropConfig
     pixel_size: tuple[int, int] | None
     clip_seconds: float | None = CLIP_SECONDS
+
+    def reads(self) -> tuple[Path, ...]:
+        return (self.pose_directory, *one_there(self.videos.values()))
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:

@@ -14,7 +14,7 @@ from keras_actrec.cache.writer import PoseShardWriter
 from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
 from keras_actrec.errors import ActrecError, CacheError, DatasetError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick
+from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
@@ -88,7 +88,7 @@ def extract_poses(
     cleaning: CleaningConfig | None = None,
     tensor: PoseTensorConfig = _TENSOR,
     sampling: SamplingConfig = _SAMPLING,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
     share: tuple[int, int] = (0, 1),
@@ -145,6 +145,9 @@ class _PoseJob:
     cleaning: CleaningConfig
     tensor: PoseTensorConfig
     sampling: SamplingConfig
+
+    def reads(self) -> tuple[Path, ...]:
+        return one_there(record.skeleton for record in self.dataset.records)
 
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         records = {record.clip_id: record for record in self.dataset.records}

@@ -20,7 +20,7 @@ from keras_actrec.datasets.files import walk_folders
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, VideoError
 from keras_actrec.extraction.run import check_run
-from keras_actrec.extraction.workers import ShardResult, Tick, run_shards
+from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there, run_shards
 from keras_actrec.files import whole_file
 from keras_actrec.progress import progress_bar
 from keras_actrec.video.rescale import VIDEO_SUFFIXES, RescaleConfig, remove_stale_part, rescale_video
@@ -71,7 +71,7 @@ def rescale_videos(
     *,
     dataset: ActionDataset | None = None,
     link_others: bool = False,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> RescaleReport:
@@ -135,6 +135,9 @@ class _RescaleJob:
     videos: tuple[Path, ...]
     targets: tuple[Path, ...]
 
+    def reads(self) -> tuple[Path, ...]:
+        return one_there(self.source / video for video in self.videos)
+
     def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
         if threads is not None:
             cv2.setNumThreads(1)
@@ -144,6 +147,7 @@ class _RescaleJob:
         video = self.videos[number]
         broken: list[LeftOut] = []
         frames = 0
+        remove_stale_part(self.directory / self.targets[number])  # of a worker that died on this video
         try:
             frames = rescale_video(self.source / video, self.directory / self.targets[number], self.config, threads=threads)
         except VideoError as error:

@@ -15,7 +15,7 @@ from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.cache.writer import remove_stale_parts
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, ConfigError
-from keras_actrec.extraction.workers import ShardJob, ShardResult, run_shards
+from keras_actrec.extraction.workers import ShardJob, ShardResult, Workers, run_shards
 from keras_actrec.progress import progress_bar
 
 
@@ -70,7 +70,7 @@ def run_extraction(
     clip_ids: Collection[str],
     *,
     title: str,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: bool | None = None,
     share: tuple[int, int] = (0, 1),
     retry_left_out: bool = False,
@@ -153,9 +153,9 @@ class _Work:
         return todo, damaged
 
 
-def check_run(workers: int, share: tuple[int, int]) -> None:
+def check_run(workers: Workers, share: tuple[int, int]) -> None:
     """Raises ConfigError where the number of processes or the share makes no sense."""
-    if workers < 1:
+    if isinstance(workers, int) and workers < 1:
         raise ConfigError("at least one worker is needed", found=workers)
     if not 0 <= share[0] < share[1]:
         raise ConfigError("a share is (i, n) with 0 <= i < n", found=share)

@@ -18,7 +18,7 @@ from keras_actrec.cache.person_clips import PersonClips, open_person_clips
 from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import ActrecError, ConfigError, WeightsError
-from keras_actrec.extraction.workers import ShardResult, Tick, available_cores, limit_threads
+from keras_actrec.extraction.workers import ShardResult, Tick, Workers, available_cores, in_this_process, limit_threads
 
 BATCH_SIZE = 2
 _MOST_CLIPS_AHEAD = 4
@@ -66,6 +66,10 @@ class ViewJob:
         """The network as a function of batches of `batch_size` views."""
         raise NotImplementedError
 
+    def reads(self) -> tuple[Path, ...]:
+        """Files and folders that are read, see `ShardJob`."""
+        raise NotImplementedError
+
     def open_clips(self) -> Clips:
         """Opens what is read, in the process that works."""
         raise NotImplementedError
@@ -82,9 +86,9 @@ class ViewJob:
         """What the writer takes of the arrays of the network and the further ones."""
         return result
 
-    def with_network(self, model: keras.Model, workers: int) -> Self:
+    def with_network(self, model: keras.Model, workers: Workers) -> Self:
         """The same job with its network: the model where this process does the work, else its weights."""
-        if workers == 1:
+        if in_this_process(workers):
             return replace(self, model=model)
         return replace(self, weights=tuple(model.get_weights()))
 
@@ -123,6 +127,9 @@ class PersonClipJob(ViewJob):
     """
 
     clips_directory: Path
+
+    def reads(self) -> tuple[Path, ...]:
+        return (self.clips_directory,)
 
     def open_clips(self) -> PersonClips:
         return open_person_clips(self.clips_directory)

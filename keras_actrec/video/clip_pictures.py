@@ -64,6 +64,7 @@ class VideoPictures:
 
     Attributes:
         picture_size, channels (3), stream ("rgb").
+        videos: as given.
         lengths: clip id → frames. Counting raises VideoError where the video does not read.
 
     Raises:
@@ -86,8 +87,8 @@ class VideoPictures:
                     found=f"{len(without)} of {len(lengths)}, e.g. {without[0]}", fix="leave the clips out",
                 )  # fmt: skip
             videos = {clip: videos[clip] for clip in lengths}
-        self._videos = {clip: None if video is None else Path(video) for clip, video in videos.items()}
-        self.lengths: Mapping[str, int] = _CountedLengths(self._videos) if lengths is None else dict(lengths)
+        self.videos = {clip: None if video is None else Path(video) for clip, video in videos.items()}
+        self.lengths: Mapping[str, int] = _CountedLengths(self.videos) if lengths is None else dict(lengths)
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def source_size(self, clip_id: str) -> tuple[int, int]:
@@ -130,7 +131,7 @@ class VideoPictures:
         return pictures[..., ::-1, :]
 
     def _video(self, clip_id: str) -> Path:
-        return _video_of(clip_id, self._videos)
+        return _video_of(clip_id, self.videos)
 
 
 def _video_of(clip_id: str, videos: Mapping[str, Path | None]) -> Path:
@@ -145,23 +146,23 @@ class _CountedLengths(Mapping):
     """Clip id → frames, counted when asked for; knowing which clips there are costs nothing."""
 
     def __init__(self, videos: Mapping[str, Path | None]):
-        self._videos, self._counted = videos, {}
+        self.videos, self._counted = videos, {}
 
     def __getitem__(self, clip_id: str) -> int:
-        if clip_id not in self._videos:
+        if clip_id not in self.videos:
             raise KeyError(clip_id)
         if clip_id not in self._counted:
-            self._counted[clip_id] = count_frames(_video_of(clip_id, self._videos))
+            self._counted[clip_id] = count_frames(_video_of(clip_id, self.videos))
         return self._counted[clip_id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._videos)
+        return iter(self.videos)
 
     def __len__(self) -> int:
-        return len(self._videos)
+        return len(self.videos)
 
     def __contains__(self, clip_id: object) -> bool:
-        return clip_id in self._videos
+        return clip_id in self.videos
 
 
 def count_frames(path: str | Path) -> int:

@@ -57,6 +57,10 @@ class WriteNumbers:
     directory: str
     odd: int = -1
     how: str = ""
+    read: tuple[Path, ...] = ()
+
+    def reads(self):
+        return self.read
 
     def open(self, threads):
         return self._write
