@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
-from keras_actrec.extraction.script import add_worker_arguments
+from keras_actrec.extraction.script import add_worker_arguments, workers_from
 from keras_actrec.scripts import exit_status
 
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         RescaleConfig(args.size, args.keep_proportions, args.container),
         dataset=dataset,
         link_others=args.link_others,
-        workers=args.workers,
+        workers=workers_from(args),
         progress=args.progress,
         share=args.share,
     )

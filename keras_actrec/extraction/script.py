@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 
 from keras_actrec.cache.schema import CLIPS_PER_SHARD
+from keras_actrec.errors import ConfigError
+from keras_actrec.extraction.ray_cluster import RayCluster
+from keras_actrec.extraction.workers import Workers
 from keras_actrec.video.time_limit import CLIP_SECONDS
+
+_LOCAL = "local"
+_ADDRESSES = "auto, HOST:PORT or ray://HOST:PORT; without an address one of this machine, for this run"
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +37,17 @@ def add_worker_arguments(parser: argparse.ArgumentParser, *, shares: str) -> arg
     """Adds workers, share and progress to a parser, in a group that is returned. `shares`: what is shared among machines."""
     group = parser.add_argument_group("how to run")
     add = group.add_argument
-    add("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes (default: 1); with --ray, of the cluster (default: all there is room for)",
+    )
+    add("--ray", nargs="?", const=_LOCAL, metavar="ADDRESS", help=f"on a Ray cluster: {_ADDRESSES} (docs/distributed.md)")
+    add("--cpus-per-worker", type=float, metavar="N", help="that Ray sets aside (default: 1)")
+    add(
+        "--gpus-per-worker", type=float, metavar="N", help="that Ray sets aside, e.g. 1 or 0.5 (default: 0, workers see no GPU)"
+    )
     share = f"write every N-th {shares} from the I-th on, I from 0"
     add("--shard", dest="share", type=_share, default=(0, 1), metavar="I/N", help=share)
     add("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
@@ -40,8 +56,24 @@ def add_worker_arguments(parser: argparse.ArgumentParser, *, shares: str) -> arg
 
 def run_options(args: argparse.Namespace) -> dict[str, object]:
     """The keyword arguments of `extract_poses`, `extract_hand_features`, … that were added by the functions above."""
-    names = ("workers", "share", "clips_per_shard", "retry_left_out", "progress", "clip_seconds")
-    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+    names = ("share", "clips_per_shard", "retry_left_out", "progress", "clip_seconds")
+    return {"workers": workers_from(args), **{name: getattr(args, name) for name in names if hasattr(args, name)}}
+
+
+def workers_from(args: argparse.Namespace) -> Workers:
+    """Who does the work, by the arguments of `add_worker_arguments`.
+
+    Raises:
+        ConfigError: a value that makes no sense, or one for Ray without --ray.
+    """
+    of_ray = {"cpus": args.cpus_per_worker, "gpus": args.gpus_per_worker}
+    given = {name: value for name, value in of_ray.items() if value is not None}
+    if args.ray is not None:
+        return RayCluster(args.workers, None if args.ray == _LOCAL else args.ray, **given)
+    if given:
+        names = " and ".join(f"--{name}-per-worker" for name in given)
+        raise ConfigError(f"{names}: only Ray sets something aside for a worker", fix="give --ray as well")
+    return 1 if args.workers is None else args.workers
 
 
 def _share(text: str) -> tuple[int, int]:
