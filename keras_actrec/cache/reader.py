@@ -16,6 +16,7 @@ from types import MappingProxyType
 import h5py
 import numpy as np
 
+from keras_actrec.cache.feature_chunks import ChunkTables
 from keras_actrec.cache.schema import (
     CLIP_MAPS,
     FLOW,
@@ -233,7 +234,7 @@ class CacheReader:
             try:
                 return read(self._shards.get(path))
             except (OSError, KeyError, RuntimeError) as error:
-                raise CacheError(f"the shard does not read: {error}", file=path, place=place, fix=_DAMAGED) from error
+                raise _damaged(path, place, error) from error
 
     def _checked_frames(self, ids: Sequence[str], frames: np.ndarray) -> np.ndarray:
         frames = np.asarray(frames)
@@ -241,17 +242,17 @@ class CacheReader:
             raise CacheError(
                 "frames do not fit the clips", found=f"{frames.shape} {frames.dtype}", expected=f"integers ({len(ids)}, F)"
             )
-        for clip_id, row in zip(ids, frames, strict=True):
-            shard, length = self._place(clip_id), self._lengths[clip_id]
-            wrong = row[(row < 0) | (row >= length)]
-            if wrong.size:
-                raise CacheError(
-                    "there is no such frame",
-                    file=shard,
-                    place=f"clip {clip_id}",
-                    found=int(wrong[0]),
-                    expected=f"0..{length - 1}",
-                )
+        lengths = np.array([self._lengths[clip_id] if self._place(clip_id) else 0 for clip_id in ids], np.int64)
+        outside = (frames < 0) | (frames >= lengths[:, None])
+        if outside.any():
+            clip, position = np.argwhere(outside)[0]
+            raise CacheError(
+                "there is no such frame",
+                file=self._place(ids[clip]),
+                place=f"clip {ids[clip]}",
+                found=int(frames[clip, position]),
+                expected=f"0..{lengths[clip] - 1}",
+            )
         return frames.astype(np.int64)
 
 
@@ -287,9 +288,20 @@ class PoseCache(CacheReader):
 
 
 class FeatureCache(CacheReader):
-    """The hand-feature cache."""
+    """The hand-feature cache. Threads may read it at once; of features, none waits for another."""
 
     kind = HAND_FEATURES
+
+    def __init__(
+        self,
+        directory: str | Path,
+        expected: CacheOptions | None = None,
+        *,
+        allow_incomplete: bool = False,
+        open_shards: int = 16,
+    ):
+        super().__init__(directory, expected, allow_incomplete=allow_incomplete, open_shards=open_shards)
+        self._chunks = ChunkTables()
 
     def features(self, ids: Sequence[str], frames: np.ndarray) -> np.ndarray:
         """Hand features of chosen frames.
@@ -304,21 +316,44 @@ class FeatureCache(CacheReader):
         Raises:
             CacheError: an unknown clip, a frame outside it, or a damaged shard.
         """
-        return self._gather("features", ids, frames)
+        frames = self._checked_frames(ids, frames)
+        result = np.zeros((*frames.shape, 4, 2048), np.float16)
+        for out, clip_id, row in zip(result, ids, frames, strict=True):
+            unique, order = np.unique(row, return_inverse=True)
+            if len(unique) == len(row):  # sub-sequences of training: as they are
+                self._read_features(clip_id, row, out)
+            else:
+                rows = np.zeros((len(unique), 4, 2048), np.float16)
+                self._read_features(clip_id, unique, rows)
+                np.take(rows, order, axis=0, out=out)
+        return result
 
     def mask(self, ids: Sequence[str], frames: np.ndarray) -> np.ndarray:
         """Which hands exist, bool (n, F, 4); arguments and errors as for `features`."""
-        return self._gather("mask", ids, frames)
-
-    def _gather(self, name: str, ids: Sequence[str], frames: np.ndarray) -> np.ndarray:
         frames = self._checked_frames(ids, frames)
-        kind, tail = (np.float16, (4, 2048)) if name == "features" else (bool, (4,))
-        result = np.empty((*frames.shape, *tail), kind)
-        for position, (clip_id, row) in enumerate(zip(ids, frames, strict=True)):
-            rows = row + self._offsets[clip_id]
-            place = f"clip {clip_id}, {name}"
-            result[position] = self._read(self._place(clip_id), lambda file, r=rows: read_rows(file[name], r), place)
+        result = np.empty((*frames.shape, 4), bool)
+        for out, clip_id, row in zip(result, ids, frames, strict=True):
+            self._read_by_hdf5("mask", clip_id, row, out)
         return result
+
+    def _read_features(self, clip_id: str, frames: np.ndarray, out: np.ndarray) -> None:
+        """Features of frames (F,) of a clip into `out`, float16 zeros (F, 4, 2048)."""
+        path = self._place(clip_id)
+        try:
+            done = self._chunks.read(path, frames + self._offsets[clip_id], out)
+        except (OSError, KeyError, RuntimeError) as error:
+            raise _damaged(path, f"clip {clip_id}, features", error) from error
+        if not done:
+            self._read_by_hdf5("features", clip_id, frames, out)
+
+    def _read_by_hdf5(self, name: str, clip_id: str, frames: np.ndarray, out: np.ndarray) -> None:
+        rows = frames + self._offsets[clip_id]
+        place = f"clip {clip_id}, {name}"
+        out[:] = self._read(self._place(clip_id), lambda file: read_rows(file[name], rows), place)
+
+
+def _damaged(path: Path, place: str, error: Exception) -> CacheError:
+    return CacheError(f"the shard does not read: {error}", file=path, place=place, fix=_DAMAGED)
 
 
 def read_rows(dataset: h5py.Dataset, wanted: np.ndarray) -> np.ndarray:

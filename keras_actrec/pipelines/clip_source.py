@@ -82,6 +82,11 @@ class ClipSource:
         chosen.clip_ids = tuple(clip for clip in self.clip_ids if clip in clip_ids)
         return chosen
 
+    @property
+    def dtypes(self) -> dict[str, type[np.floating]]:
+        """Type of each of `inputs`."""
+        return dict.fromkeys(self.inputs, np.float32)
+
     def label(self, clip_id: str) -> int:
         """Class index of a clip. Raises DatasetError for a clip without one."""
         return int(self._labels_of((clip_id,))[0])

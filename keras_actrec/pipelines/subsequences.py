@@ -101,6 +101,11 @@ class SubsequenceSource(ClipSource):
         return {name: self._shapes[name] for name in self.inputs}
 
     @property
+    def dtypes(self) -> dict[str, type[np.floating]]:
+        """Type of each input: float32, of hands float16 as the cache holds them."""
+        return {name: np.float16 if name == "hands" else np.float32 for name in self.inputs}
+
+    @property
     def draws(self) -> int:
         """Uniform random numbers that one training sub-sequence takes: F, and two more with an augmentation."""
         return self.sampling.frames + (_SEED_DRAWS if self._augments else 0)
@@ -134,7 +139,7 @@ class SubsequenceSource(ClipSource):
             uniforms: float64 (B, draws) in [0, 1), the random numbers behind the drawn frames, then those of the augmentation.
 
         Returns:
-            {"pose": float32 (B, F, W, 3), "hands": float32 (B, F, 4, 2048)}, labels int32 (B,).
+            {"pose": float32 (B, F, W, 3), "hands": float16 (B, F, 4, 2048)}, labels int32 (B,).
 
         Raises:
             DatasetError: a clip without a label.
@@ -152,7 +157,7 @@ class SubsequenceSource(ClipSource):
         batch = {}
         if "pose" in self.inputs:
             batch["pose"] = np.stack([
-                clip_pose_tensor(self._augmented_joints(clip, augmentation), self.layout, self.tensor)[rows]
+                clip_pose_tensor(self._augmented_joints(clip, augmentation), self.layout, self.tensor, frames=rows)
                 for clip, rows, augmentation in zip(clip_ids, frames, drawn, strict=True)
             ])  # fmt: skip
         if "hands" in self.inputs:
@@ -160,14 +165,14 @@ class SubsequenceSource(ClipSource):
             if self._augments:
                 order = np.array([augmentation.hands for augmentation in drawn])
                 hands = np.take_along_axis(hands, order[:, None, :, None], axis=2)
-            batch["hands"] = hands.astype(np.float32)
+            batch["hands"] = hands
         return batch, labels
 
     def test_batch(self, clip_ids: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Reads the K cached test sub-sequences of each clip (paper section 4: logits are averaged over them).
 
         Returns:
-            {"pose": float32 (B·R, F, W, 3), "hands": float32 (B·R, F, 4, 2048)}, labels int32 (B·R,), R = `test_rows`; the rows
+            {"pose": float32 (B·R, F, W, 3), "hands": float16 (B·R, F, 4, 2048)}, labels int32 (B·R,), R = `test_rows`; the rows
             of a clip follow one another, K of the plain view first.
 
         Raises:
@@ -182,7 +187,7 @@ class SubsequenceSource(ClipSource):
         if "hands" in self.inputs:
             frames = self._poses.test_frames(clip_ids)
             frames = frames.reshape(len(clip_ids), -1)  # one read per clip, not one per sub-sequence
-            hands = self._features.features(clip_ids, frames).astype(np.float32)
+            hands = self._features.features(clip_ids, frames)
             hands = np.stack([self._view_hands(clip_ids, hands, name) for name in self.views], axis=1)
             batch["hands"] = hands.reshape(-1, *self._shapes["hands"])
         return batch, labels

@@ -22,12 +22,14 @@ class BatchSource(Protocol):
     Attributes:
         inputs: names of the arrays of a batch.
         shapes: name → shape of one row.
+        dtypes: name → type of the array: float32, or float16 as caches hold it. Batches of a dataset are float32.
         draws: uniform random numbers per training row.
         test_rows: rows of a test batch per clip.
     """
 
     inputs: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, type[np.floating]]
     draws: int
     test_rows: int
 
@@ -185,14 +187,15 @@ def evaluation_dataset(
 def _dataset(load, indices: range, source: BatchSource, rows: int, *, extra, errors: LoaderErrors | None) -> tf.data.Dataset:
     """Dataset of flat tuples: inputs in the source's order, labels int32, then vectors of the types in `extra`."""
     load = errors.watch(load) if errors is not None else load
-    types = [tf.float32] * len(source.inputs) + [tf.int32, *extra]
+    types = [*(tf.as_dtype(source.dtypes[name]) for name in source.inputs), tf.int32, *extra]
     shapes = [(rows, *source.shapes[name]) for name in source.inputs] + [(rows,)] * (1 + len(extra))
 
     def batch(index):
         arrays = tf.numpy_function(load, [index], types)
         for array, shape in zip(arrays, shapes, strict=True):
             array.set_shape(shape)
-        return tuple(arrays)
+        # In the graph: a tenth of the time that NumPy takes, and half the bytes on the way here.
+        return tuple(tf.cast(array, tf.float32) if array.dtype == tf.float16 else array for array in arrays)
 
     dataset = tf.data.Dataset.range(indices.start, indices.stop)
     return dataset.map(batch, num_parallel_calls=PARALLEL_CALLS, deterministic=True).prefetch(BATCHES_AHEAD)

@@ -59,7 +59,7 @@ def pose_tensor_width(layout: SkeletonLayout, config: PoseTensorConfig) -> int:
     return config.people * len(joint_order(layout, config.order, config.order_seed)) * 3
 
 
-def clip_pose_tensor(joints, layout: SkeletonLayout, config: PoseTensorConfig, *, xp: ModuleType = np):
+def clip_pose_tensor(joints, layout: SkeletonLayout, config: PoseTensorConfig, *, frames=None, xp: ModuleType = np):
     """Turns the joints of a whole clip into the rows of a pose tensor (paper section 3.1).
 
     Columns: person 1's visits in joint order, x, y, z each, then person 2's if `people` is 2. Channels: centred coordinates
@@ -77,10 +77,11 @@ def clip_pose_tensor(joints, layout: SkeletonLayout, config: PoseTensorConfig, *
             with `people=1`. T may be unknown until run time with `keras.ops`.
         layout: what the J joints are.
         config: order, centre, people and scale.
+        frames: int (F,), the rows wanted, as if taken from those of the whole clip; None for all.
         xp: `numpy`, or `keras.ops` inside a graph.
 
     Returns:
-        float32 (T, W, 3), W = `pose_tensor_width(layout, config)`.
+        float32 (T, W, 3), or (F, W, 3) with `frames`; W = `pose_tensor_width(layout, config)`.
 
     Raises:
         ConfigError: the joints have another shape, or no frame (with NumPy; a graph knows only the static part).
@@ -97,7 +98,10 @@ def clip_pose_tensor(joints, layout: SkeletonLayout, config: PoseTensorConfig, *
 
     # NaN travels through every difference that touches an unknown value and becomes 0 only at the end.
     velocity = xp.where(origin_moved, np.float32(np.nan), _derivative(centred, xp))
-    channels = xp.stack([centred, velocity, _derivative(velocity, xp)], axis=-1)
+    channels = [centred, velocity, _derivative(velocity, xp)]
+    if frames is not None:  # Before the columns: they are most of the work.
+        channels = [xp.take(channel, frames, axis=0) for channel in channels]
+    channels = xp.stack(channels, axis=-1)
     channels = xp.where(xp.isnan(channels), np.float32(0), channels)
 
     visits = np.asarray(joint_order(layout, config.order, config.order_seed), np.int32)

@@ -66,18 +66,17 @@ def test_frames_in_any_order_with_repeats(features):
 
 
 def test_only_the_frames_asked_for_are_read(features, monkeypatch):
-    rows = []
-    original = h5py.Dataset.__getitem__
+    rows, original = [], h5py.Dataset.__getitem__
 
     def counted(dataset, key, **options):
         result = original(dataset, key, **options)
-        if dataset.name == "/features":
+        if dataset.name == "/mask":
             rows.append(len(result))
         return result
 
     with FeatureCache(features) as cache:
         monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
-        cache.features(["a"], np.array([[20, 3, 4, 3, 20]]))
+        cache.mask(["a"], np.array([[20, 3, 4, 3, 20]]))
     assert sum(rows) == 3
 
 
@@ -115,13 +114,14 @@ def test_a_pickled_reader_opens_its_own_files(features):
 
 def test_a_forked_reader_opens_its_own_files(features):
     with FeatureCache(features) as cache:
-        cache.features(["a"], np.zeros((1, 1), int))
+        cache.mask(["a"], np.zeros((1, 1), int))
         mine = cache._shards._files[features / "hand_features-00000.h5"]
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
                 right = np.array_equal(cache.features(["a"], np.array([[3]]))[0], feature_values("a")[3:4])
+                cache.mask(["a"], np.array([[3]]))
                 other = cache._shards._files[features / "hand_features-00000.h5"] is not mine
                 code = 0 if right and other else 1
             finally:

@@ -73,7 +73,7 @@ def test_joints_are_augmented_and_frames_lie_in_the_window(caches):
 def test_hand_features_stay_with_their_joints(caches, mirror, swap, with_two, alone):
     config = AugmentationConfig(mirror=mirror, person_swap=swap)
     batch, _ = source(caches, config).training_batch(["c1", "c2"], UNIFORMS[:2])
-    assert batch["hands"].shape == (2, 20, 4, 2048) and batch["hands"].dtype == np.float32
+    assert batch["hands"].shape == (2, 20, 4, 2048) and batch["hands"].dtype == np.float16
     np.testing.assert_array_equal(batch["hands"][0, :, :, 1], np.tile(with_two, (20, 1)))
     np.testing.assert_array_equal(batch["hands"][1, :, :, 1], np.tile(alone, (20, 1)))
 

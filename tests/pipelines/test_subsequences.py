@@ -35,7 +35,7 @@ def test_training_batch_follows_the_random_numbers(source):
     batch, labels = source.training_batch(["c1", "c2"], uniforms)
     expected = [np.arange(20) * 2 + 1, np.arange(20) * 23 // 20]
     assert batch["pose"].shape == (2, 20, 300, 3) and batch["pose"].dtype == np.float32
-    assert batch["hands"].shape == (2, 20, 4, 2048) and batch["hands"].dtype == np.float32
+    assert batch["hands"].shape == (2, 20, 4, 2048) and batch["hands"].dtype == np.float16
     assert labels.tolist() == [5, 0] and labels.dtype == np.int32
     for row, (clip, frames) in enumerate(zip(["c1", "c2"], expected, strict=True)):
         np.testing.assert_array_equal(batch["hands"][row, :, 1, 0], frames)

@@ -22,6 +22,10 @@ class Numbers:
     def shapes(self):
         return {"number": (1,), "draws": (2,)}
 
+    @property
+    def dtypes(self):
+        return dict.fromkeys(self.inputs, np.float32)
+
     def training_batch(self, clip_ids, uniforms):
         if self.fails_on in clip_ids:
             raise CacheError("the shard is damaged", file="hand_features-00003.h5", fix="run verify")
@@ -117,3 +121,33 @@ def test_no_clips_and_no_batch_are_refused():
 
 def test_steps_round_up():
     assert [steps_per_epoch(clips, 4) for clips in (1, 4, 5, 8)] == [1, 1, 2, 2]
+
+
+class Halves(Numbers):
+    """Rows of every finite float16, as caches may hold it."""
+
+    inputs = ("halves",)
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+
+    @property
+    def shapes(self):
+        return {"halves": self.finite.shape}
+
+    @property
+    def dtypes(self):
+        return {"halves": np.float16}
+
+    def training_batch(self, clip_ids, uniforms):
+        return {"halves": np.tile(self.finite, (len(clip_ids), 1))}, np.zeros(len(clip_ids), np.int32)
+
+    def test_batch(self, clip_ids):
+        return self.training_batch(np.repeat(clip_ids, 2), None)
+
+
+def test_float16_becomes_float32_to_the_bit_in_threads_that_flush_subnormal_numbers():
+    expected = Halves.finite.astype(np.float32).view(np.int32)
+    training = training_dataset(Halves(), CLIPS, batch_size=4, seed=1, epochs=1)
+    for inputs, *_ in (*training, *evaluation_dataset(Halves(), CLIPS, clips_per_batch=3)):
+        for row in inputs["halves"].numpy():
+            np.testing.assert_array_equal(row.view(np.int32), expected)

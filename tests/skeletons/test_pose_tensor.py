@@ -162,6 +162,18 @@ def test_graph_of_unknown_length_and_numpy_agree(config, length):
         np.testing.assert_allclose(found.numpy(), clip_pose_tensor(joints, KINECT_V2, config), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "config", [{}, {"center": "per_person", "people": 1}, {"scale": "body", "order": "no_repeats"}], ids=str
+)
+def test_chosen_frames_are_rows_of_the_whole_clip(config):
+    config, frames = PoseTensorConfig(**config), np.array([3, 0, 22, 3, 4])
+    joints = people_who_come_and_go(23)
+    whole = clip_pose_tensor(joints, KINECT_V2, config)
+    np.testing.assert_array_equal(clip_pose_tensor(joints, KINECT_V2, config, frames=frames), whole[frames])
+    in_graph = tf.function(lambda rows: clip_pose_tensor(joints, KINECT_V2, config, frames=rows, xp=keras.ops))
+    np.testing.assert_allclose(in_graph(frames).numpy(), whole[frames], atol=1e-6)
+
+
 JAX_PROGRAM = """
 import sys
 import jax, keras, numpy as np

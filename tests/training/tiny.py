@@ -39,6 +39,10 @@ class MemorySource:
     def shapes(self):
         return {name: shape for name, shape in (("pose", (FRAMES, POSE)), ("hands", (FRAMES, HANDS))) if name in self.inputs}
 
+    @property
+    def dtypes(self):
+        return dict.fromkeys(self.inputs, np.float32)
+
     def select(self, inputs: Sequence[str]):
         selected = copy.copy(self)
         selected.inputs = tuple(name for name in self.inputs if name in inputs)
