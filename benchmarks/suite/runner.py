@@ -55,7 +55,7 @@ def run_benchmarks(names: Sequence[str], *, quick: bool) -> int:
     if figures:
         _say(table(figures))
     missed = [figure.name for figure in figures if figure.missed]
-    for title, which in (("failed", failed), ("below what they must reach", missed)):
+    for title, which in (("failed", failed), ("must missed", missed)):
         if which:
             _say(f"{title}: {'; '.join(which)}")
     return FAILED if failed else MISSED if missed else OK
@@ -94,9 +94,10 @@ def _in_a_process(benchmark: Benchmark, quick: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         command = [sys.executable, str(_BENCHMARKS_FOLDER / "run.py"), "--here", benchmark.name, "--folder", folder]
         done = subprocess.run(command + ["--quick"] * quick, stdout=subprocess.PIPE, text=True, check=False, env=_environment())
+    if done.returncode < 0:
+        raise RuntimeError(f"its process was killed by signal {-done.returncode}")
     if done.returncode:
-        how = f"killed by signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
-        raise RuntimeError(f"its process ended with {how}")
+        raise RuntimeError(f"its process ended with exit status {done.returncode}")
     return [Figure.from_json(json.loads(line)) for line in done.stdout.splitlines()]
 
 
