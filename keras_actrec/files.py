@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +32,8 @@ def whole_file(path: str | Path, *, ending: str = "", shared: bool = False, size
         DiskFullError: no space left.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part{ending}" if shared else f"{path.name}.part{ending}")
+    own = f".{machine_name()}.{os.getpid()}" if shared else ""
+    part = path.with_name(f"{path.name}{own}.part{ending}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if size > shutil.disk_usage(path.parent).free:
@@ -73,6 +76,11 @@ def disk_error(unfinished: Path) -> OSError | None:
     except OSError as error:
         return error if is_disk_full(error) else None
     return None
+
+
+def machine_name(name: str | None = None) -> str:
+    """A machine's name (None: of this one) as it stands in names of unfinished files."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname() if name is None else name) or "host"
 
 
 def process_runs(pid: int) -> bool:

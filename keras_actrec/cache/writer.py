@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +21,7 @@ from keras_actrec.cache.reader import TEXT_CHECKSUM, text_checksum
 from keras_actrec.cache.schema import SCHEMA_VERSION, CacheIndex
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, DiskFullError, is_disk_full
-from keras_actrec.files import process_runs
+from keras_actrec.files import machine_name, process_runs
 from keras_actrec.version import library_versions
 
 _FOREIGN_PART_AGE = 24 * 3600.0
@@ -31,14 +30,9 @@ _PART = re.compile(r"\.(?P<host>[^.]+)\.(?P<pid>\d+)\.part$")
 _FORMAT = ("v110", "v110")
 
 
-def _host(name: str | None = None) -> str:
-    """A machine's name (None: of this one) as it stands in names of files."""
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname() if name is None else name) or "host"
-
-
 def part_name(name: str) -> str:
     """What this process calls a file that it has not finished; `remove_stale_parts` knows by it whose it is."""
-    return f"{name}.{_host()}.{os.getpid()}.part"
+    return f"{name}.{machine_name()}.{os.getpid()}.part"
 
 
 def remove_stale_parts(directory: str | Path) -> list[Path]:
@@ -56,7 +50,7 @@ def remove_stale_parts(directory: str | Path) -> list[Path]:
         if match is None:
             continue
         try:
-            if match["host"] == _host():
+            if match["host"] == machine_name():
                 stale = not process_runs(int(match["pid"]))
             else:
                 stale = time.time() - part.stat().st_mtime > _FOREIGN_PART_AGE
@@ -76,7 +70,7 @@ def remove_parts_of(directory: str | Path, host: str, process: int) -> None:
         host: the machine's name (`socket.gethostname`).
         process: its number there.
     """
-    for part in Path(directory).glob(f"*.h5.{_host(host)}.{process}.part"):
+    for part in Path(directory).glob(f"*.h5.{machine_name(host)}.{process}.part"):
         with suppress(FileNotFoundError):
             _remove(part)
 
