@@ -16,6 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from suite.catalogue import BENCHMARKS
 from suite.figures import Settings
 from suite.runner import measure_here, run_benchmarks
