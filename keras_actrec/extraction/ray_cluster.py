@@ -111,7 +111,7 @@ def _connect(ray: ModuleType, cluster: RayCluster, cores: int, tasks: int) -> No
     try:
         ray.init(cluster.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, AssertionError, TimeoutError, ray.exceptions.RayError) as error:
-        raise _no_answer(cluster.address, str(error).strip().partition("\n")[0]) from error
+        raise _no_answer(cluster.address, " ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _check_answers(address: str) -> None:
@@ -126,8 +126,9 @@ def _check_answers(address: str) -> None:
 
 def _no_answer(address: str, reason: str) -> ConfigError:
     return ConfigError(
-        f"no Ray cluster can be used at {address}: {reason}",
-        fix="start one with `ray start --head` and give the address that it prints, or none for a cluster of this machine",
+        f"no Ray cluster can be used at {address}: {reason.rstrip('.')}",
+        fix="start one with `ray start --head` and give the address that it prints, or none for a cluster of this machine; one "
+        "with token authentication wants RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN in the environment",
     )
 
 

@@ -180,8 +180,8 @@ class _Team:
         self._ray, self._cluster, self._tick, self._count, self._threads = ray, cluster, tick, count, threads
         self._seen = seen
         self._stored = ray.put(job)
-        options = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, "concurrency_groups": {"progress": 1}}
-        self._kind = ray.remote(**options)(_ShardWriter)
+        # Two calls at once: a shard, and how far it is.
+        self._kind = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_concurrency=2)(_ShardWriter)
         self._waiting, self._results = list(shards), []
         self._shown: Counter[int] = Counter()  # clips of a shard that were ticked
         self._deaths: dict[int, list[str]] = {}  # of a shard, how its workers ended
@@ -235,7 +235,7 @@ class _Team:
         asked = Counter(id(member) for member in self._calls.values())
         for member in self._busy():
             if asked[id(member)] < 2:  # the shard alone
-                self._calls[member.actor.clips.options(concurrency_group="progress").remote()] = member
+                self._calls[member.actor.clips.remote()] = member
 
     def _answer(self, member: _Member, call: object) -> None:
         if member.state == "gone":
