@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_actrec.scripts import exit_status, given
+from keras_actrec.scripts import STRATEGIES, STRATEGY_HELP, exit_status, given
 
 if TYPE_CHECKING:
     from keras_actrec.recipes.sta_hands.experiment import Experiment
@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     train("--learning-rate", type=float, nargs="+", metavar="RATE", help="of Adam: in both stages, or in POSE and RGB")
     train("--batch-size", type=int, help="clips per step over all devices")
     train("--holdout", type=float, help="share of the training clips held out for early stopping")
-    train("--strategy", choices=("mirrored", "none"), help="tf.distribute strategy")
+    train("--strategy", choices=STRATEGIES, help=STRATEGY_HELP)
     args = parser.parse_args()
     if args.table != 4 and args.preset != "paper":
         parser.error("--preset is for Table 4: Tables 5 and 6 have the settings of the paper")
@@ -94,12 +94,13 @@ def run(args: argparse.Namespace) -> None:
 
     folders = {"DATA_ROOT": args.data_root, "WORKDIR": args.workdir, "CACHE_DIR": args.cache_dir, "SUMMARY": args.summary}
     command = repeat_command("experiments/ablations.py", folders)
-    dataset = open_for_table(args.table, args.dataset, args.data_root, args.cache_dir or args.workdir / "cache")
+    caches, strategy = args.cache_dir or args.workdir / "cache", args.strategy or "none"
+    dataset = open_for_table(args.table, args.dataset, args.data_root, caches, strategy=strategy)
     task = task_of(args.dataset, dataset)
     protocols = (args.protocol,) if args.protocol else task.protocols
     base = experiment_from(args, task)
     rows, text = run_ablations(args.table, dataset, base, protocols, args.seeds, command=command)
-    report_table(args.workdir / f"table{args.table}", rows, text, summary=args.summary)
+    report_table(args.workdir / f"table{args.table}", rows, text, summary=args.summary, strategy=base.strategy)
 
 
 def main() -> int:

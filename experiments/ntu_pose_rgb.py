@@ -13,7 +13,7 @@ import logging
 import sys
 from pathlib import Path
 
-from keras_actrec.scripts import exit_status, given
+from keras_actrec.scripts import STRATEGIES, STRATEGY_HELP, exit_status, given
 
 
 def arguments() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     train("--learning-rate", type=float, nargs=2, metavar=("POSE", "RGB"), help="of Adam, in the two stages")
     train("--patience", type=int, help="epochs without improvement on the held-out clips before a stage stops")
     train("--holdout", type=float, help="share of the training clips held out for early stopping")
-    train("--strategy", choices=("mirrored", "none"), default="mirrored", help="tf.distribute strategy (default: %(default)s)")
+    train("--strategy", choices=STRATEGIES, default="mirrored", help=f"{STRATEGY_HELP} (default: %(default)s)")
     return parser.parse_args()
 
 

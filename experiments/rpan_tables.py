@@ -51,12 +51,13 @@ def run(args: argparse.Namespace) -> None:
     command = repeat_command("experiments/rpan_tables.py", files)
     task = TASKS[args.dataset]
     args.preset = args.preset or task.preset
+    base = experiment_from(args.dataset, args)
     rows, text = run_rpan_table(
-        args.table, open_clips(args.dataset, args.data_root), experiment_from(args.dataset, args),
+        args.table, open_clips(args.dataset, args.data_root), base,
         (args.protocol,) if args.protocol else task.protocols, args.seeds,
         command=command, rows=args.rows, weights=weights,
     )  # fmt: skip
-    report_table(args.workdir / f"rpan_table{args.table}", rows, text, summary=args.summary)
+    report_table(args.workdir / f"rpan_table{args.table}", rows, text, summary=args.summary, strategy=base.strategy)
 
 
 def main() -> int:

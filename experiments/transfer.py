@@ -14,7 +14,7 @@ import logging
 import sys
 from pathlib import Path
 
-from keras_actrec.scripts import exit_status
+from keras_actrec.scripts import STRATEGIES, STRATEGY_HELP, exit_status
 
 
 def arguments() -> argparse.Namespace:
@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
     add("--epochs", type=int, help="most epochs of each training")
     add("--learning-rate", type=float, help="of Adam; a tenth of it in the fine-tuning")
     add("--batch-size", type=int, help="clips per step")
+    add("--strategy", choices=STRATEGIES, default="none", help=f"{STRATEGY_HELP} (default: %(default)s)")
     add("--resume", action="store_true", help="go on with runs that were stopped; finished ones are not run again")
     add("--summary", type=Path, metavar="CSV", help="table of all results that the rows are added to, e.g. results/summary.csv")
     args = parser.parse_args()
@@ -52,11 +53,12 @@ def run(args: argparse.Namespace) -> None:
     source_task, target_task = task_of(args.source, source), task_of(args.target, target)
     experiments = transfer_experiments(
         source, target, source_task, target_task, args.preset, args.workdir, cache_dir=args.cache_dir,
-        epochs=args.epochs, learning_rate=args.learning_rate, batch_size=args.batch_size, resume=args.resume,
+        epochs=args.epochs, learning_rate=args.learning_rate, batch_size=args.batch_size, strategy=args.strategy,
+        resume=args.resume,
     )  # fmt: skip
     protocols = (args.protocol,) if args.protocol else target_task.protocols
     rows, text = run_transfer(source, target, experiments, protocols, args.seeds, args.workdir, command=command)
-    report_table(args.workdir / "transfer", rows, text, summary=args.summary)
+    report_table(args.workdir / "transfer", rows, text, summary=args.summary, strategy=args.strategy)
 
 
 def main() -> int:

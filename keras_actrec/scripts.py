@@ -13,6 +13,9 @@ from keras_actrec.errors import ActrecError
 
 Config = TypeVar("Config")
 
+STRATEGIES = ("mirrored", "multiworker", "none")
+STRATEGY_HELP = "devices: all of this machine, those of all processes in TF_CONFIG (docs/distributed.md), or one"
+
 
 def exit_status(job: Callable[[], None]) -> int:
     """Runs the job of a script.

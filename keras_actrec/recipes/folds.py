@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 
 from keras_actrec.files import whole_file
 from keras_actrec.recipes.sta_hands.experiment import Experiment
+from keras_actrec.recipes.together import chief_alone, connected
 from keras_actrec.recipes.video.experiment import VideoExperiment
 
 AnyRun = TypeVar("AnyRun", Experiment, VideoExperiment)
@@ -42,6 +44,7 @@ def run_protocols(
         ActrecError: whatever `run` raises.
     """
     experiment = replace(experiment, cache_dir=experiment.caches)
+    connected(experiment.strategy)  # before anything else
     if len(protocols) == 1:
         return dict(run(replace(experiment, protocol=protocols[0])))
     folds = []
@@ -61,7 +64,10 @@ def run_protocols(
         "folds": {key: {"accuracy": f["accuracy"], "clips": f["clips"]} for key, f in zip(protocols, folds, strict=True)},
         "seconds": round(sum(fold["seconds"] for fold in folds), 1),
     }
-    experiment.workdir.mkdir(parents=True, exist_ok=True)
-    with whole_file(experiment.workdir / "metrics.json") as part:
-        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    chief_alone(experiment.strategy, lambda: _write(experiment.workdir / "metrics.json", metrics))
     return metrics
+
+
+def _write(path: Path, metrics: Metrics) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.pipelines.clip_source import ClipSource
 from keras_actrec.training.holdout import hold_out
 from keras_actrec.training.results import write_left_out
+from keras_actrec.training.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +39,6 @@ def check_holdout(experiment: HoldsOut) -> None:
     if experiment.holdout_unit not in HOLDOUT_UNITS:
         found, expected = repr(experiment.holdout_unit), f"one of {', '.join(HOLDOUT_UNITS)}"
         raise ConfigError("unknown holdout_unit", found=found, expected=expected)
-
-
-def check_strategy(strategy: str) -> None:
-    """Raises ConfigError for the strategy that stages know and experiments do not: every worker would write the caches."""
-    if strategy == "multiworker":
-        raise ConfigError(
-            "an experiment trains on the devices of one machine", found=repr(strategy), expected="mirrored or none",
-            fix="train stages over several workers from Python: docs/distributed.md",
-        )  # fmt: skip
 
 
 def protocol_split(dataset: ActionDataset, protocol: str) -> Split:
@@ -97,17 +89,26 @@ def clip_parts(dataset: ActionDataset, split: Split, source: ClipSource, experim
 
 
 def listed_parts(
-    dataset: ActionDataset, split: Split, source: ClipSource, left_out: Sequence[LeftOut], experiment: HoldsOut
-) -> Parts:  # fmt: skip
-    """`clip_parts`, once the clips that were left out are listed in left_out.csv; says how many clips there are.
+    dataset: ActionDataset,
+    split: Split,
+    source: ClipSource,
+    left_out: Sequence[LeftOut],
+    experiment: HoldsOut,
+    workers: Workers,
+) -> Parts:
+    """`clip_parts`, once the chief has listed in left_out.csv the clips that were left out; says how many clips there are.
 
     Raises:
         DatasetError: see `clip_parts`.
         DiskFullError: no space left.
     """
-    experiment.workdir.mkdir(parents=True, exist_ok=True)
-    write_left_out(experiment.workdir / "left_out.csv", left_out)
+    workers.chief_does(lambda: _list_left_out(experiment.workdir, left_out))
     parts = clip_parts(dataset, split, source, experiment)
     clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
     log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
     return parts
+
+
+def _list_left_out(workdir: Path, left_out: Sequence[LeftOut]) -> None:
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_left_out(workdir / "left_out.csv", left_out)

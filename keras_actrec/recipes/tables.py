@@ -22,6 +22,7 @@ from keras_actrec.recipes.seeds import AnyExperiment, with_seed
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.pose import run_folds
 from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, run_two_stream
+from keras_actrec.recipes.together import chief_alone, connected
 from keras_actrec.recipes.video.experiment import VideoExperiment
 from keras_actrec.training.checkpoints import check_same_run
 from keras_actrec.training.config import with_added_fields
@@ -95,16 +96,18 @@ def run_seeds(
     seeds = [experiment.seed for experiment in experiments]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError("a table needs seeds, each of them once", found=seeds, expected="e.g. 0 1 2")
-    files = []
+    files, strategy = [], experiments[0].strategy
+    connected(strategy)  # before anything else
     for experiment in experiments:
         files.append(experiment.workdir / "metrics.json")
-        if experiment.resume and files[-1].exists():
-            _check_same(files[-1], (settings or _two_stream_settings)(dataset, experiment, protocols))
+        expected = (settings or _two_stream_settings)(dataset, experiment, protocols)
+        if chief_alone(strategy, lambda one=experiment, expected=expected: one.resume and _is_finished(one.workdir, expected)):
             log.info("%s is finished", experiment.workdir)
             continue
         keras.backend.clear_session()  # The graphs of the run before are of no more use.
         (run or _run_two_stream)(dataset, experiment, protocols)
-    return summarise(files, command=command, metric=metric)
+    found = chief_alone(strategy, lambda: summarise(files, command=command, metric=metric).to_dict("list"))
+    return pd.DataFrame(found, columns=list(COLUMNS))
 
 
 def protocols_name(protocols: Sequence[str]) -> str:
@@ -131,6 +134,14 @@ def _two_stream_settings(dataset: ActionDataset, experiment: Experiment, protoco
         **{name: asdict(getattr(experiment, name)) for name in ("tensor", "sampling", "augmentation")},
         **{name: getattr(experiment, name).as_json() for name in ("pose_stage", "rgb_stage")},
     }
+
+
+def _is_finished(workdir: Path, expected: Mapping[str, object]) -> bool:
+    """Whether there is a finished run; raises ConfigError where it is one of other data or settings."""
+    file = workdir / "metrics.json"
+    if file.exists():
+        _check_same(file, expected)
+    return file.exists()
 
 
 def _check_same(file: Path, expected: Mapping[str, object]) -> None:
@@ -186,8 +197,8 @@ def table_frame(rows: Sequence[TableRow], *, command: str) -> pd.DataFrame:
     return pd.DataFrame(lines).astype({"clips": "Int64"})
 
 
-def write_table(path: Path, title: str, rows: Sequence[TableRow], *, command: str) -> str:
-    """Writes a table as PATH.csv, see `table_frame`, and PATH.md.
+def write_table(path: Path, title: str, rows: Sequence[TableRow], *, command: str, strategy: str = "none") -> str:
+    """Writes a table as PATH.csv, see `table_frame`, and PATH.md. Of the workers of a strategy the chief does.
 
     Returns:
         The Markdown.
@@ -196,17 +207,21 @@ def write_table(path: Path, title: str, rows: Sequence[TableRow], *, command: st
         DiskFullError: no space left.
     """
     frame = table_frame(rows, command=command)
-    with whole_file(path.with_name(f"{path.name}.csv")) as part:
-        frame.to_csv(part, index=False)
     found = [_percent(line) for _, line in frame.iterrows()]
     shown = frame[["row", "method", "dataset", "protocol", "metric"]].assign(**{"mean ± std in %": found})
     shown[["test clips", "seeds"]] = frame[["clips", "seeds"]]
     papers = dict.fromkeys(name for row in rows for name in row.paper)
     shown = shown.join(frame[list(papers)])
     text = f"# {title}\n\n{markdown_table(shown)}\n\nMean and standard deviation (n - 1) over seeds. Repeat: `{command}`\n"
+    chief_alone(strategy, lambda: _write(path, frame, text))
+    return text
+
+
+def _write(path: Path, frame: pd.DataFrame, text: str) -> None:
+    with whole_file(path.with_name(f"{path.name}.csv")) as part:
+        frame.to_csv(part, index=False)
     with whole_file(path.with_name(f"{path.name}.md")) as part:
         part.write_text(text, encoding="utf-8")
-    return text
 
 
 def _percent(line: pd.Series) -> str:
@@ -229,7 +244,9 @@ def summary_rows(rows: Sequence[TableRow]) -> pd.DataFrame:
     return pd.concat(measured) if measured else pd.DataFrame(columns=list(COLUMNS))
 
 
-def report_table(path: Path, rows: Sequence[TableRow], text: str, *, summary: Path | None = None) -> None:
+def report_table(
+    path: Path, rows: Sequence[TableRow], text: str, *, summary: Path | None = None, strategy: str = "none"
+) -> None:
     """Prints a table and where it is, and adds its measurements to the table of all results.
 
     Args:
@@ -237,11 +254,12 @@ def report_table(path: Path, rows: Sequence[TableRow], text: str, *, summary: Pa
         rows: of the table.
         text: its Markdown.
         summary: CSV file of all results, see `keras_actrec.training.summary.add_to_summary`; None adds them to none.
+        strategy: of the runs: of several workers the chief adds them.
 
     Raises:
         DiskFullError: no space left.
     """
     if summary is not None:
-        add_to_summary(summary, summary_rows(rows))
+        chief_alone(strategy, lambda: len(add_to_summary(summary, summary_rows(rows))))
     print(text)
     print(f"written to {path.parent}/{path.name}.md and .csv")

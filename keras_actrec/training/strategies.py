@@ -10,8 +10,8 @@ from functools import lru_cache
 import tensorflow as tf
 
 from keras_actrec.errors import ConfigError
+from keras_actrec.scripts import STRATEGIES
 
-STRATEGIES = ("mirrored", "multiworker", "none")
 _TF_CONFIG = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
 
 

@@ -89,6 +89,11 @@ class Workers:
         self._from_chief(json.dumps({"result": result}).encode())
         return result
 
+    def wait(self) -> None:
+        """Waits for the others, as long as they work: what stands still or ends is noticed, see `watched`."""
+        if self.count > 1:
+            self._sum(np.zeros(1))
+
     def check_same(self, settings: Mapping[str, object]) -> None:
         """Refuses workers that were started with different settings.
 
@@ -149,7 +154,7 @@ class Workers:
             if not stopped and "ollective" not in str(error):  # some other fault
                 raise
             names = " and ".join(self._name(index) for index in stopped) or "another worker"
-            raise TrainingError(f"{names} stopped: training goes on with all {self.count} workers only", fix=AGAIN) from error
+            raise TrainingError(f"{names} stopped: the job goes on with all {self.count} workers only", fix=AGAIN) from error
 
     def _stopped(self, text: str) -> list[int]:
         """Workers that do not answer; where all do, those that TensorFlow's message speaks of."""

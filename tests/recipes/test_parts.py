@@ -12,6 +12,7 @@ import pytest
 from keras_actrec.datasets.record import CountMismatch, LeftOut, Split
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.recipes.parts import HOLDOUT_UNITS, check_holdout, clip_parts, listed_parts, protocol_split
+from keras_actrec.recipes.together import connected
 
 # Clip s3c1 is of subject 3 before camera 1; the label is the camera's number.
 CLIPS = tuple(f"s{subject}c{camera}" for subject in range(1, 11) for camera in (1, 2))
@@ -146,7 +147,7 @@ def test_left_out_clips_are_listed_and_counted(tmp_path, caplog):
     dataset.name = "small"
     left_out = tuple(LeftOut(clip, "poses", "bad", "f.skeleton") for clip in ("s1c1", "s9c1"))
     with caplog.at_level(logging.INFO):
-        parts = listed_parts(dataset, SPLIT, source, left_out, options)
+        parts = listed_parts(dataset, SPLIT, source, left_out, options, connected("none"))
     assert parts == clip_parts(dataset, SPLIT, source, options)
     listed = (options.workdir / "left_out.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in listed[1:]] == ["s1c1", "s9c1"]
@@ -157,5 +158,5 @@ def test_left_out_clips_are_listed_and_counted(tmp_path, caplog):
 def test_where_all_clips_of_a_side_were_left_out_the_list_is_there(tmp_path):
     left_out = tuple(LeftOut(clip, "poses", "bad", "f.skeleton") for clip in SPLIT.test)
     with pytest.raises(DatasetError, match=r"left_out\.csv: protocol cross_subject has no clip to test on"):
-        listed_parts(Dataset(), SPLIT, Source(*SPLIT.test), left_out, Options(workdir=tmp_path))
+        listed_parts(Dataset(), SPLIT, Source(*SPLIT.test), left_out, Options(workdir=tmp_path), connected("none"))
     assert len((tmp_path / "left_out.csv").read_text().splitlines()) == 1 + len(SPLIT.test)

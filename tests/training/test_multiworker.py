@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,48 +18,9 @@ from keras_actrec.training.checkpoints import read_checkpoint
 from keras_actrec.training.strategies import build_strategy
 from tests.training.tiny import MemorySource
 from tests.training.worker_run import main
+from tests.two_workers import run
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 600
-"""Seconds for the workers to end, whatever happens to one of them."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def start(folder: Path, mode: str) -> list[subprocess.Popen]:
-    """Starts two workers."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    processes = []
-    for index in range(2):
-        config = json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", "tests.training.worker_run", "multiworker", str(folder), mode]
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, cwd=ROOT, env={**environment, "TF_CONFIG": config}, **pipes))
-    return processes
-
-
-def run(folder: Path, mode: str) -> list[tuple[int, str]]:
-    """Status and standard error of both workers; one that stands still is killed when the chief has ended."""
-    processes = start(folder, mode)
-    try:
-        results = []
-        for process in processes:
-            text = process.communicate(timeout=LIMIT)[1]
-            results.append((process.returncode, text))
-            if mode == "freeze":
-                processes[1].kill()
-        return results
-    finally:
-        for process in processes:
-            process.kill()
+MODULE = "tests.training.worker_run"
 
 
 def left(folder: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, list[dict]]]:
@@ -90,7 +47,7 @@ def one_process(tmp_path_factory):
 def folder(tmp_path_factory):
     """Where two workers have trained."""
     folder = tmp_path_factory.mktemp("two")
-    for status, text in run(folder, "whole"):
+    for status, text in run(MODULE, folder, "whole"):
         assert status == 0, text[-3000:]
     return folder
 
@@ -143,12 +100,12 @@ def test_workers_with_different_settings_are_refused(folder):
     "mode", ["die", pytest.param("fail", marks=pytest.mark.slow), pytest.param("freeze", marks=pytest.mark.slow)]
 )
 def test_a_worker_that_stops_ends_the_job_which_goes_on_where_it_was(folder, tmp_path, mode):
-    (status, text), (other, reason) = run(tmp_path, mode)
+    (status, text), (other, reason) = run(MODULE, tmp_path, mode, stands_still=mode == "freeze")
     assert status == 1 and other == (1 if mode == "fail" else -signal.SIGKILL)
     assert re.search(r"TrainingError: worker 1 \(127.0.0.1:\d+\) stopped: .*start all workers again.*--resume", text)
     assert mode != "fail" or "CacheError: poses-00001.h5: the shard is damaged" in reason
     assert read_checkpoint(tmp_path / "stopped" / "rgb" / "checkpoint.npys").progress.epochs == 2
-    for status, text in run(tmp_path, "resume"):
+    for status, text in run(MODULE, tmp_path, "resume"):
         assert status == 0, text[-3000:]
     for worker in range(2):
         whole, resumed = left(folder, f"whole-{worker}"), left(tmp_path, f"resume-{worker}")

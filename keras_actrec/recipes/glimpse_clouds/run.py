@@ -35,6 +35,7 @@ from keras_actrec.training.checkpoints import save_weights
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.evaluation import evaluate
 from keras_actrec.training.glimpse_objective import glimpse_clouds_objective
+from keras_actrec.training.multiworker import predict_workers
 from keras_actrec.training.stages import StageHistory, is_begun, run_stage
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,13 @@ def run_glimpse_experiment(
         ActrecError: bad files that leave nothing to train on, options that do not fit each other or an existing cache,
             weights that cannot be had, a full disk. Single bad clips are left out and listed instead.
     """
-    run, backbone = _build_backbone(begin_run(dataset, experiment))  # first: weights that cannot be had end the run here
+    run = begin_run(dataset, experiment)
+    with run.workers.watched():
+        return _run(run, extra)
+
+
+def _run(run: GlimpseRun, extra: Extra | None) -> ExperimentResult:
+    run, backbone = _build_backbone(run)  # first: weights that cannot be had end the run here
     experiment = run.experiment
     source, left_out = _open_caches(run, backbone)
     parts = run.parts(source, left_out)
@@ -111,7 +118,8 @@ def run_glimpse_experiment(
         weights=with_checksum(experiment.backbone, backbone.checksum),
         configuration=_configuration(experiment, trained.config), extra=extra,
     )  # fmt: skip
-    return ExperimentResult(metrics, evaluation, left_out, _export(run, trained, backbone))
+    whole = _whole_model(run, trained, backbone)
+    return ExperimentResult(metrics, evaluation, left_out, run.export(lambda: _export(run, whole, backbone)))
 
 
 # Before anything long ---------------------------------------------------------------------------------------------------------
@@ -129,7 +137,7 @@ def _build_backbone(run: GlimpseRun) -> tuple[GlimpseRun, _Backbone]:
             synthetic=experiment.data_root is None,
         )
     if weights is not None and experiment.train == "on_maps":  # for the extraction, and for runs that start from this one
-        save_weights(model, experiment.workdir / BACKBONE_FILE)
+        run.workers.chief_does(lambda: save_weights(model, experiment.workdir / BACKBONE_FILE))
         config = replace(config, weights=str(experiment.workdir / BACKBONE_FILE))
     run = replace(run, experiment=replace(experiment, backbone=config))
     return run, _Backbone(model, initial, weights_checksum(model))
@@ -143,9 +151,8 @@ def _open_caches(run: GlimpseRun, backbone: _Backbone) -> tuple[Source, tuple[Le
     joints = experiment.joint_layout(run.dataset)
     if experiment.train == "on_maps":
         views = {"views": experiment.clips, "training_views": experiment.training_views}
-        reports.append(
-            extract_glimpse_maps(clips, run.poses, maps, backbone=experiment.backbone, **views, **run.extraction)
-        )  # fmt: skip
+        report = extract_glimpse_maps(clips, run.poses, maps, backbone=experiment.backbone, **views, **run.extraction)
+        reports.append(run.whole(report))
         check_same_backbone(
             maps, backbone.checksum, problem="the backbone's weights changed while the maps were made of them",
             fix="run the same command again",
@@ -177,9 +184,9 @@ def _train(run: GlimpseRun, source: Source, backbone: _Backbone, parts: Parts) -
             copied = _go_on(previous, model)
         elif backbone.initial is not None:
             copied = backbone.initial.copy(model, config, backbone.checksum)
-        goes_on = experiment.resume and is_begun(stage, experiment.workdir)
+        goes_on = run.workers.chief_does(lambda stage=stage: experiment.resume and is_begun(stage, experiment.workdir))
         if RECURRENCE not in copied and not goes_on:
-            _start_distance(model, config, source, parts["train"], stage)
+            _start_distance(run, model, config, source, parts["train"], stage)
         log.info("stage %s: %s, %s", stage.name, experiment.preset, experiment.train)
         history = run_stage(
             model, model, source, parts["train"], parts["validation"], stage, experiment.workdir,
@@ -200,21 +207,32 @@ def _go_on(previous: keras.Model, model: keras.Model) -> tuple[str, ...]:
 
 
 def _start_distance(
-    model: keras.Model, config: GlimpseCloudsConfig, source: Source, train: tuple[str, ...], stage: StageConfig
+    run: GlimpseRun,
+    model: keras.Model,
+    config: GlimpseCloudsConfig,
+    source: Source,
+    train: tuple[str, ...],
+    stage: StageConfig,
 ) -> None:
     """Section 4.2: D starts at the inverse covariance of glimpse features, those of the first training batches."""
     if not config.has_workers or config.distance == "random" or config.frames == 1:
         return
-    with model.distribute_strategy.scope():
+    with run.strategy.scope():
         features = glimpse_features(model)
+        named = keras.Model(features.input, {"glimpses": features.output})
     frames, glimpses, dimensions = features.output.shape[1:]
     wanted = -(-_GLIMPSES_PER_FEATURE * dimensions // (stage.batch_size * frames * glimpses))
     batches = min(wanted, steps_per_epoch(len(train), stage.batch_size))
+    workers = run.workers
     with LoaderErrors() as errors:
         rows = training_dataset(
-            source.select(tuple(model.input)), train, batch_size=stage.batch_size, seed=stage.seed, epochs=1, errors=errors
-        ).take(batches)
-        found = features.predict(rows.map(lambda inputs, labels: inputs), verbose=0)
+            source.select(tuple(model.input)), train, batch_size=stage.batch_size, seed=stage.seed, epochs=1, errors=errors,
+            worker=(workers.index, workers.count),
+        ).take(batches).map(lambda inputs, labels: inputs)  # fmt: skip
+        if workers.count > 1:
+            found = predict_workers(named, rows, workers=workers, steps=batches)["glimpses"]
+        else:
+            found = named.predict(rows, verbose=0)["glimpses"]
     shrinkage = model.get_layer(RECURRENCE).metric.set_inverse_covariance(found.reshape(-1, dimensions))
     log.info("D: inverse covariance of the glimpses of %d clips, shrunk by %.3f", batches * stage.batch_size, shrinkage)
 
@@ -253,13 +271,18 @@ def _decisive(
     })  # fmt: skip
 
 
-def _export(run: GlimpseRun, trained: _Trained, backbone: _Backbone) -> Path:
-    experiment, model = run.experiment, trained.model
-    if experiment.train == "on_maps":
-        with run.strategy.scope():
-            model = with_backbone(trained.config, model, backbone.model)
+def _whole_model(run: GlimpseRun, trained: _Trained, backbone: _Backbone) -> keras.Model:
+    """With its backbone inside."""
+    if run.experiment.train == "end_to_end":
+        return trained.model
+    with run.strategy.scope():
+        return with_backbone(trained.config, trained.model, backbone.model)
+
+
+def _export(run: GlimpseRun, whole: keras.Model, backbone: _Backbone) -> Path:
+    experiment = run.experiment
     return export_glimpse_clouds(
-        model,
+        whole,
         experiment.workdir / "export",
         class_names=run.dataset.class_names,
         layout=experiment.joint_layout(run.dataset),

@@ -100,6 +100,12 @@ def run_rpan_experiment(
             weights that cannot be had, a full disk. Single bad clips are left out and listed instead.
     """
     run = begin_run(dataset, experiment)
+    with run.workers.watched():
+        return _run(run, extra, export=export)
+
+
+def _run(run: RPANRun, extra: Extra | None, *, export: bool) -> ExperimentResult:
+    dataset, experiment = run.dataset, run.experiment
     joints = has_joints(dataset)
     # First: weights that cannot be had end the run before anything long.
     built = {name: _build_backbone(run, name) for name in STREAMS if name in experiment.streams}
@@ -145,9 +151,8 @@ def _open_caches(
     videos, lengths = flow_videos(run.dataset, poses)
     unread: tuple[LeftOut, ...] = ()
     if FLOW in built:
-        reports.append(
-            extract_flow(videos, flow, dataset=run.dataset.name, flow=experiment.flow, lengths=lengths, **run.extraction)
-        )
+        report = extract_flow(videos, flow, dataset=run.dataset.name, flow=experiment.flow, lengths=lengths, **run.extraction)
+        reports.append(run.whole(report))
         lengths = FlowCache(flow).lengths  # of the videos that read
     elif experiment.train == "end_to_end":
         lengths, unread = readable_videos(videos, lengths)
@@ -181,7 +186,7 @@ def _extract_cubes(
     run: RPANRun, pictures: Pictures, cubes: Path, poses: Path | None, backbone: FrameBackboneConfig
 ) -> ExtractionReport:
     experiment = run.experiment
-    return extract_frame_cubes(
+    report = extract_frame_cubes(
         pictures,
         cubes,
         dataset=run.dataset.name,
@@ -193,6 +198,7 @@ def _extract_cubes(
         training_views=experiment.training_views,
         **run.extraction,
     )
+    return run.whole(report)
 
 
 # Training and test ------------------------------------------------------------------------------------------------------------
@@ -322,7 +328,7 @@ def _export(run: RPANRun, stream: _Stream, trained: _Trained) -> Path:
         with run.strategy.scope():
             model = with_backbone(trained.config, model, stream.network)
     folder = "export" if stream.name == experiment.streams[0] else f"export_{stream.name}"
-    return export_rpan(
+    return run.export(lambda: export_rpan(
         model,
         experiment.workdir / folder,
         class_names=run.dataset.class_names,
@@ -333,4 +339,4 @@ def _export(run: RPANRun, stream: _Stream, trained: _Trained) -> Path:
         flow=asdict(experiment.flow) if stream.name == FLOW else None,
         attention=trained.config.attention,
         guided=trained.config.has_pose_loss,
-    )
+    ))  # fmt: skip

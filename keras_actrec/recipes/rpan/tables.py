@@ -163,7 +163,7 @@ def run_rpan_table(
                 network = experiments[0].backbone.name
                 measured[row.name] = found.assign(preset=[f"{preset}, {network}" for preset in found.preset])
             lines[index] = replace(lines[index], measured=_of_stream(measured[row.name], row.stream), note="")
-        text = write_table(base.workdir / f"rpan_table{table}", TITLES[table], lines, command=command)
+        text = write_table(base.workdir / f"rpan_table{table}", TITLES[table], lines, command=command, strategy=base.strategy)
     return lines, text
 
 

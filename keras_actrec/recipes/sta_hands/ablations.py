@@ -87,7 +87,7 @@ TABLES: Mapping[int, tuple[AblationRow, ...]] = MappingProxyType({
 """Table of the paper → its rows."""
 
 
-def open_for_table(table: int, name: str, root: Path | None, caches: Path) -> ActionDataset:
+def open_for_table(table: int, name: str, root: Path | None, caches: Path, *, strategy: str = "none") -> ActionDataset:
     """Opens the data set of a table: with videos for Tables 5 and 6, where there are any.
 
     Args:
@@ -95,6 +95,7 @@ def open_for_table(table: int, name: str, root: Path | None, caches: Path) -> Ac
         name: name in `keras_actrec.datasets.catalogue`.
         root: its folder; None makes the synthetic data set below `caches`.
         caches: folder of the caches.
+        strategy: of the runs, see `open_synthetic`.
 
     Raises:
         ConfigError: no root, and not the synthetic data set.
@@ -105,7 +106,7 @@ def open_for_table(table: int, name: str, root: Path | None, caches: Path) -> Ac
             raise ConfigError(
                 f"no data root for {name}", fix=f"give its folder by --data-root, or take --dataset {SyntheticNTU.name}"
             )
-        return open_synthetic(caches, SyntheticConfig())
+        return open_synthetic(caches, SyntheticConfig(), strategy=strategy)
     if table == 4:
         return open_dataset(name, root, video=False)
     try:
@@ -201,5 +202,5 @@ def run_ablations(
             experiments = [at_seed(row_experiment(base, row), seed) for seed in seeds]
             measured = run_seeds(dataset, experiments, protocols, metric=dataset.metrics[0], command=command)
             rows[index] = replace(rows[index], measured=measured, note="")
-        text = write_table(base.workdir / f"table{table}", TITLES[table], rows, command=command)
+        text = write_table(base.workdir / f"table{table}", TITLES[table], rows, command=command, strategy=base.strategy)
     return rows, text

@@ -10,7 +10,7 @@ from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.models.sta_hands import STAHandsConfig, preset
-from keras_actrec.recipes.parts import check_holdout, check_strategy
+from keras_actrec.recipes.parts import check_holdout
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION, AugmentationConfig
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layout import SkeletonLayout
@@ -42,7 +42,7 @@ class Experiment:
         holdout: share of the training clips held out for early stopping (paper section 5: 5 %).
         holdout_unit: what is held out as a whole: a "clip", all clips of a "subject", a "camera" or a "setup".
         initial: working directory of a finished run whose weights, classifiers excepted, training starts from.
-        strategy: "mirrored" or "none".
+        strategy: of `keras_actrec.training.strategies.STRATEGIES`; with "multiworker" all workers run the same experiment.
         workers: processes of the extraction.
         seed: initial weights and hold-out; the stages have seeds of their own, see `with_seed`.
         resume: go on with a training that was stopped.
@@ -79,7 +79,6 @@ class Experiment:
 
     def __post_init__(self):
         check_holdout(self)
-        check_strategy(self.strategy)
         if self.crop_size < 1:
             raise ConfigError("crop_size is out of range", found=self.crop_size, expected="at least 1 pixel")
         if self.layout not in (None, *LAYOUTS):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_actrec.errors import ConfigError
-from keras_actrec.scripts import exit_status, given
+from keras_actrec.scripts import STRATEGIES, STRATEGY_HELP, exit_status, given
 
 if TYPE_CHECKING:
     from keras_actrec.recipes.sta_hands.experiment import Experiment
@@ -32,7 +32,7 @@ def pose_arguments(dataset: str, doc: str) -> argparse.Namespace:
     )  # fmt: skip
     add("--joint-order", choices=("topological", "no_repeats", "random"), help="columns of the pose tensors (Table 4)")
     add("--seed", type=int, default=0, help="initial weights, hold-out, order and draws (default: %(default)s)")
-    add("--strategy", choices=("mirrored", "none"), default="none", help="tf.distribute strategy (default: %(default)s)")
+    add("--strategy", choices=STRATEGIES, default="none", help=f"{STRATEGY_HELP} (default: %(default)s)")
     add("--resume", action="store_true", help="go on with a training that was stopped")
     add("--retry-left-out", action="store_true", help="try clips again that were left out, once their files are mended")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 import keras
 
@@ -30,7 +29,7 @@ def write_report(
     *,
     seconds: float,
     extra: Mapping[str, object],
-) -> tuple[dict[str, object], Path]:
+) -> tuple[dict[str, object], str]:
     """Writes the result files of a run below its working directory.
 
     Returns:
@@ -76,7 +75,7 @@ def write_report(
         cleaning=asdict(cleaning),
         views=experiment.test_views,
     )
-    return metrics, export
+    return metrics, str(export)
 
 
 def _sensor_description(experiment: Experiment) -> dict[str, object]:

@@ -60,6 +60,7 @@ def transfer_experiments(
     epochs: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    strategy: str = "none",
     resume: bool = False,
 ) -> TransferExperiments:
     """Makes the experiments of a transfer.
@@ -75,6 +76,7 @@ def transfer_experiments(
         cache_dir: for the pose caches, in its folders source and target; None: WORKDIR/cache.
         epochs, learning_rate, batch_size: instead of those of the settings; the learning rate is not that of the fine-tuning,
             which takes a tenth of it.
+        strategy: of all runs.
         resume: go on with runs that were stopped.
 
     Raises:
@@ -96,6 +98,7 @@ def transfer_experiments(
             settings=f"{settings}, {name}",
             pose_stage=replace(longest, **stage),
             cache_dir=(cache_dir or workdir / "cache") / caches,
+            strategy=strategy,
             resume=resume,
         )
 
@@ -158,5 +161,5 @@ def run_transfer(
         measured = run_seeds(dataset, runs, folds, metric=dataset.metrics[0], command=command)
         rows[index] = replace(rows[index], measured=measured, note="")
         title = f"Transfer from {source.name} to {target.name}, pose only"
-        text = write_table(workdir / "transfer", title, rows, command=command)
+        text = write_table(workdir / "transfer", title, rows, command=command, strategy=base.strategy)
     return rows, text

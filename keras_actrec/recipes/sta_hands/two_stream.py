@@ -13,9 +13,11 @@ import keras
 from keras_actrec.backbones.sensors import SensorConfig, build_sensor
 from keras_actrec.datasets.ntu import NTURGBD
 from keras_actrec.errors import WeightsError
+from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.recipes.reports import ExperimentResult
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.run import run_experiment
+from keras_actrec.recipes.together import chief_alone, connected
 from keras_actrec.synthetic.actions import SYNTHETIC_ACTIONS, synthetic_class_names
 from keras_actrec.synthetic.dataset import SyntheticConfig, write_synthetic_ntu
 from keras_actrec.training.config import StageConfig
@@ -67,6 +69,9 @@ def run_two_stream(experiment: TwoStreamExperiment) -> ExperimentResult:
     Raises:
         ActrecError: see `run_experiment`; and a data root without clips.
     """
+    if experiment.workers > 1:
+        share_gpus()
+    connected(experiment.strategy)
     experiment = _with_available_weights(experiment)
     dataset = _open_dataset(experiment)
     return run_experiment(dataset, experiment, extra=accuracy_by_kind if experiment.data_root is None else None)
@@ -96,12 +101,19 @@ def _open_dataset(experiment: TwoStreamExperiment) -> NTURGBD:
         dataset = NTURGBD(experiment.data_root, modality="both" if experiment.uses_video else "skeleton")
         log.info("%s\n%s", dataset.root, dataset.counts().to_string(na_rep="-"))
         return dataset
-    return open_synthetic(experiment.caches, experiment.synthetic)
+    return open_synthetic(experiment.caches, experiment.synthetic, strategy=experiment.strategy)
 
 
-def open_synthetic(caches: Path, config: SyntheticConfig) -> SyntheticNTU:
-    """Makes the synthetic data set below a folder of caches, or finds it there."""
-    dataset = SyntheticNTU(write_synthetic_ntu(caches / "synthetic_ntu", config, workers=2))
+def open_synthetic(caches: Path, config: SyntheticConfig, *, strategy: str = "none") -> SyntheticNTU:
+    """Makes the synthetic data set below a folder of caches, or finds it there. Of the workers of a strategy the chief does.
+
+    Raises:
+        DiskFullError: no space left.
+        DatasetError: another data set is there; or, on another worker, none: the folder is on no disk that it shares.
+    """
+    root = caches / "synthetic_ntu"
+    chief_alone(strategy, lambda: str(write_synthetic_ntu(root, config, workers=2)))
+    dataset = SyntheticNTU(root)
     log.info("%s\n%s", dataset.root, dataset.counts().to_string(na_rep="-"))
     return dataset
 

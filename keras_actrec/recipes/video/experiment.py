@@ -10,7 +10,7 @@ from typing import TypeVar
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.poses import dataset_layout
-from keras_actrec.recipes.parts import check_holdout, check_strategy
+from keras_actrec.recipes.parts import check_holdout
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.synthetic.dataset import SyntheticConfig
@@ -32,7 +32,7 @@ class VideoExperiment:
             them, which takes no GPU.
         initial: working directory of a finished run whose weights, classifiers excepted, training starts from.
         holdout, holdout_unit: see `keras_actrec.recipes.sta_hands.experiment.Experiment`.
-        strategy: "mirrored" or "none".
+        strategy: see `keras_actrec.recipes.sta_hands.experiment.Experiment`.
         workers: processes of the extraction.
         seed: initial weights and hold-out; the stages have one of their own, see `with_seed`.
         resume: go on with a training that was stopped. A finished one is tested anew.
@@ -65,7 +65,6 @@ class VideoExperiment:
 
     def __post_init__(self):
         check_holdout(self)
-        check_strategy(self.strategy)
         for name, choices in (("train", TRAINS), ("layout", (None, *LAYOUTS))):
             value = getattr(self, name)
             if value not in choices:

@@ -23,12 +23,14 @@ from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.pipelines.clip_source import ClipSource
 from keras_actrec.recipes.parts import Parts, listed_parts, protocol_split
 from keras_actrec.recipes.reports import Extra, write_results
+from keras_actrec.recipes.together import check_same_run, whole_report
 from keras_actrec.recipes.video.experiment import AnyVideoExperiment
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.training.evaluation import Evaluation
 from keras_actrec.training.results import RunDescription
 from keras_actrec.training.stages import StageHistory
 from keras_actrec.training.strategies import build_strategy
+from keras_actrec.training.workers import Workers
 
 Backbone = TypeVar("Backbone")
 
@@ -51,13 +53,23 @@ class VideoRun(Generic[AnyVideoExperiment]):
     strategy: tf.distribute.Strategy
     started: float
 
+    @property
+    def workers(self) -> Workers:
+        """The processes that run this together, or the one that does."""
+        return Workers.of(self.strategy)
+
     # Caches -------------------------------------------------------------------------------------------------------------------
 
     @property
     def extraction(self) -> dict[str, Any]:
-        """Options that all extractions have in common."""
-        one = self.experiment
-        return {"workers": one.workers, "progress": True, "retry_left_out": one.retry_left_out}
+        """Options that all extractions have in common: each worker of the run writes its share, see `whole`."""
+        one, workers = self.experiment, self.workers
+        share = (workers.index, workers.count)
+        return {"workers": one.workers, "progress": True, "share": share, "retry_left_out": one.retry_left_out}
+
+    def whole(self, report: ExtractionReport) -> ExtractionReport:
+        """Waits until all workers have written their shares of a cache; the report with the left-out clips of all of them."""
+        return whole_report(self.workers, report, self.labels)
 
     @property
     def labels(self) -> dict[str, int]:
@@ -77,12 +89,14 @@ class VideoRun(Generic[AnyVideoExperiment]):
     def extract_poses(self) -> ExtractionReport:
         """Writes what is missing of the pose cache."""
         layout = LAYOUTS[self.experiment.layout] if self.experiment.layout else None
-        return extract_poses(self.dataset, self.poses, layout=layout, **self.extraction)
+        return self.whole(extract_poses(self.dataset, self.poses, layout=layout, **self.extraction))
 
     def extract_person_clips(self, clips: Path, crop: PersonCropConfig) -> ExtractionReport:
         """Writes what is missing of the person clips in the folder `clips`."""
         pixel_size = self.experiment.pixel_size
-        return extract_person_clips(self.dataset, self.poses, clips, crop=crop, pixel_size=pixel_size, **self.extraction)
+        return self.whole(
+            extract_person_clips(self.dataset, self.poses, clips, crop=crop, pixel_size=pixel_size, **self.extraction)
+        )
 
     def left_out(self, reports: Iterable[ExtractionReport]) -> tuple[LeftOut, ...]:
         """Clips without what the run needs, and why: those of the data set's files and of the extractions.
@@ -97,7 +111,7 @@ class VideoRun(Generic[AnyVideoExperiment]):
 
     def parts(self, source: ClipSource, left_out: Sequence[LeftOut]) -> Parts:
         """Clips of training, validation and test; see `listed_parts`."""
-        return listed_parts(self.dataset, self.split, source, left_out, self.experiment)
+        return listed_parts(self.dataset, self.split, source, left_out, self.experiment, self.workers)
 
     # What decides the result, and what is left behind -------------------------------------------------------------------------
 
@@ -124,7 +138,7 @@ class VideoRun(Generic[AnyVideoExperiment]):
         configuration: Mapping[str, object],
         extra: Extra | None,
     ) -> dict[str, object]:
-        """Writes the result files below the working directory; see `keras_actrec.recipes.reports.write_results`.
+        """Lets the chief write the result files below the working directory; see `keras_actrec.recipes.reports.write_results`.
 
         Args:
             evaluation: scores of the test.
@@ -159,25 +173,37 @@ class VideoRun(Generic[AnyVideoExperiment]):
             "initial": None if experiment.initial is None else str(experiment.initial),
             "devices": self.strategy.num_replicas_in_sync,
         }
-        return write_results(
+        return self.workers.chief_does(lambda: write_results(
             experiment.workdir, description, evaluation, self.dataset.class_names, left_out, histories,
             configuration={**configuration, **of_every_run}, seconds=time.monotonic() - self.started,
             extra={} if extra is None else extra(evaluation),
-        )  # fmt: skip
+        ))  # fmt: skip
+
+    def export(self, write: Callable[[], Path]) -> Path:
+        """Lets the chief write an exported model; its directory.
+
+        Args:
+            write: writes it. It must make no variables under the strategy: that would wait for the other workers.
+        """
+        return Path(self.workers.chief_does(lambda: str(write())))
 
 
 def begin_run(dataset: ActionDataset, experiment: AnyVideoExperiment) -> VideoRun[AnyVideoExperiment]:
-    """Looks the protocol up and takes the devices; writes nothing.
+    """Looks the protocol up, takes the devices, and sees that all workers run the same; writes nothing.
 
     Raises:
-        ConfigError: no such protocol or strategy.
+        ConfigError: no such protocol or strategy; workers that were started with other options.
+        TrainingError: a worker has stopped.
         DatasetError: a side of the protocol is empty.
     """
     started = time.monotonic()
     split = protocol_split(dataset, experiment.protocol)
     if experiment.workers > 1:
         share_gpus()  # with the workers of the extraction: too late once the strategy has them
-    return VideoRun(dataset, experiment, split, build_strategy(experiment.strategy), started)
+    run = VideoRun(dataset, experiment, split, build_strategy(experiment.strategy), started)
+    with run.workers.watched():
+        check_same_run(run.workers, dataset, experiment)
+    return run
 
 
 def with_checksum(backbone: Any, checksum: str) -> dict[str, object]:

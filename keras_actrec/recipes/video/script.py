@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_actrec.scripts import exit_status
+from keras_actrec.scripts import STRATEGIES, STRATEGY_HELP, exit_status
 
 if TYPE_CHECKING:
     from keras_actrec.datasets.record import ActionDataset
@@ -76,7 +76,7 @@ def add_training(add: Add, *, initial: str | None) -> None:
     add("--learning-rate", type=float, help="first learning rate")
     add("--batch-size", type=int, help="clips per step over all devices")
     add("--holdout", type=float, help="share of the training clips held out for validation")
-    add("--strategy", choices=("mirrored", "none"), help="tf.distribute strategy (default: mirrored)")
+    add("--strategy", choices=STRATEGIES, help=f"{STRATEGY_HELP} (default: mirrored)")
 
 
 def parsed(parser: argparse.ArgumentParser, name: str, model: str) -> argparse.Namespace:
@@ -114,7 +114,8 @@ def run(
     from keras_actrec.recipes.sta_hands.two_stream import accuracy_by_kind, open_synthetic
 
     if args.data_root is None:
-        dataset, extra = open_synthetic(experiment.caches, experiment.synthetic), accuracy_by_kind
+        dataset = open_synthetic(experiment.caches, experiment.synthetic, strategy=experiment.strategy)
+        extra = accuracy_by_kind
     else:
         opened = open_dataset(name, args.data_root, video=True) if open_clips is None else open_clips(name, args.data_root)
         dataset, extra = opened, None

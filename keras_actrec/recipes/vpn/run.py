@@ -97,6 +97,12 @@ def run_vpn_experiment(dataset: ActionDataset, experiment: VPNExperiment, *, ext
             weights that cannot be had, a full disk. Single bad clips are left out and listed instead.
     """
     run = begin_run(dataset, experiment)
+    with run.workers.watched():
+        return _run(run, extra)
+
+
+def _run(run: VPNRun, extra: Extra | None) -> ExperimentResult:
+    experiment = run.experiment
     backbones = _build_backbones(run)  # first: weights that cannot be had end the run before anything long
     opened = _open_caches(run, backbones)
     parts = run.parts(opened.source, opened.left_out)
@@ -111,7 +117,7 @@ def run_vpn_experiment(dataset: ActionDataset, experiment: VPNExperiment, *, ext
         weights=with_checksum(experiment.backbone, trained.checksum),
         configuration=_configuration(experiment, trained.config), extra=extra,
     )  # fmt: skip
-    return ExperimentResult(metrics, evaluation, opened.left_out, _export(run, whole))
+    return ExperimentResult(metrics, evaluation, opened.left_out, run.export(lambda: _export(run, whole)))
 
 
 def _build_backbones(run: VPNRun) -> _Backbones:
@@ -133,7 +139,8 @@ def _open_caches(run: VPNRun, backbones: _Backbones) -> _Opened:
     on_maps = experiment.train == "on_maps"
     if on_maps:
         sampling = experiment.sampling
-        reports.append(extract_clip_maps(clips, maps, backbone=experiment.backbone, sampling=sampling, **run.extraction))
+        report = extract_clip_maps(clips, maps, backbone=experiment.backbone, sampling=sampling, **run.extraction)
+        reports.append(run.whole(report))
         check_same_backbone(
             maps, backbones.checksum,
             problem="the backbone's function gives other weights each time, so that no network fits the maps",

@@ -123,7 +123,7 @@ def test_a_data_set_is_opened_and_its_metrics_are_printed(nucla_root, tmp_path, 
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypatch, capsys, calls):
     synthetic = SimpleNamespace(metrics=("accuracy",))
-    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config: synthetic)
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config, strategy: synthetic)
     give(monkeypatch, "--workdir", tmp_path, "--seed", 2)
     assert main("ntu_rgbd", "", synthetic=True) == 0
     ((dataset, made, kinds),) = calls

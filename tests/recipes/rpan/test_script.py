@@ -191,7 +191,7 @@ def test_streams_and_found_joints_are_printed(jhmdb, tmp_path, monkeypatch, caps
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(tmp_path, monkeypatch, capsys, calls):
     synthetic = SimpleNamespace(metrics=("accuracy",))
-    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config: synthetic)
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config, strategy: synthetic)
     give(monkeypatch, "--workdir", tmp_path, "--seed", 2)
     assert main("jhmdb", "", **JHMDB) == 0
     ((dataset, made, kinds),) = calls

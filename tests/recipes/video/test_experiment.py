@@ -35,10 +35,6 @@ def test_how_the_paper_uses_a_data_set():
         ({"holdout": 1.0}, r"holdout is a share.*found 1.0, expected 0 < holdout < 1"),
         ({"holdout_unit": "room"}, r"unknown holdout_unit \(found 'room', expected one of clip, subject, camera, setup\)"),
         ({"train": "head"}, r"unknown train \(found 'head', expected one of end_to_end, on_maps\)"),
-        (
-            {"strategy": "multiworker"},
-            r"devices of one machine \(found 'multiworker', expected mirrored or none\).*distributed\.md",
-        ),
         ({"layout": "kinect"}, r"unknown layout \(found 'kinect', expected one of None, kinect_v2"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

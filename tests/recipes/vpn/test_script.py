@@ -134,7 +134,7 @@ def test_a_data_set_is_opened_with_its_videos_and_its_metrics_are_printed(nucla_
 
 
 def test_the_synthetic_data_are_made_and_their_kinds_printed(vpn_data, tmp_path, monkeypatch, capsys, calls):
-    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config: vpn_data)
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.open_synthetic", lambda caches, config, strategy: vpn_data)
     give(monkeypatch, "--workdir", tmp_path)
     assert main("ntu_rgbd", "", synthetic=True) == 0
     ((dataset, made, kinds),) = calls
