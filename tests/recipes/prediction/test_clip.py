@@ -23,7 +23,7 @@ from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
 from tests.recipes.tiny import EMPTY_SKELETON, JUNK_VIDEO, SENSOR, SHORT_VIDEO, TESTED, skeleton_file, video_file
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 CLIP = TESTED[0]
 
 

@@ -30,7 +30,7 @@ from tests.export.small_vpn import SAMPLING as VPN_SAMPLING
 from tests.export.small_vpn import small_vpn
 from tests.recipes.tiny import skeleton_file, video_file
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SYNTHETIC = SyntheticConfig(subjects=(1,), cameras=(1,), frames=(20, 22), width=480, height=270, faults=False)
 CLIP = synthetic_clips(SYNTHETIC)[0].name
 CLASSES = ("wave", "clap", "drink", "throw", "kick", "hop")

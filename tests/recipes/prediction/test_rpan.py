@@ -28,7 +28,7 @@ from tests.export.small_rpan import BACKBONE, FLOW, SAMPLING, small_rpan
 from tests.export.small_vpn import SAMPLING as VPN_SAMPLING
 from tests.export.small_vpn import small_vpn
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 CLASSES = ("wave", "clap", "drink", "throw", "kick", "hop")
 LENGTH, RATE = 14, 10
 FLOW_SAMPLING = FrameClipConfig(SAMPLING.frames, (32, 48), views=SAMPLING.views)

@@ -34,7 +34,7 @@ from tests.extraction.small import clip_name, write_clip
 from tests.recipes.small_data import runs_without_training, write_nucla, write_sbu
 from tests.recipes.tiny import TESTED, tiny_experiment
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "ablations.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "experiments" / "ablations.py"
 
 
 # The paper --------------------------------------------------------------------------------------------------------------------

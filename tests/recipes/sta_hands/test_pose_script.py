@@ -18,7 +18,7 @@ from keras_actrec.recipes.sta_hands.selection import UNITS
 from keras_actrec.skeletons.augmentation import NO_AUGMENTATION
 from tests.recipes.small_data import write_nucla, write_sbu
 
-SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*_pose.py"))
+SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "experiments").glob("*_pose.py"))
 
 
 def give(monkeypatch, *arguments) -> None:

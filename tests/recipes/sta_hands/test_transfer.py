@@ -23,7 +23,7 @@ from keras_actrec.recipes.sta_hands.transfer import run_transfer, transfer_exper
 from keras_actrec.skeletons.layouts import KINECT_V1
 from tests.recipes.small_data import runs_without_training, write_nucla, write_sbu
 
-SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "transfer.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "experiments" / "transfer.py"
 FOLDS = TASKS["sbu"].protocols
 
 
