@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import keras
 
@@ -12,13 +12,22 @@ _MEANS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling
 _NOT_IN_FLOAT64 = (keras.layers.MaxPooling3D, keras.layers.AveragePooling3D)  # TensorFlow has no such kernels
 
 
-def with_dtype(model: keras.Model, policy: str) -> keras.Model:
+def with_dtype(model: keras.Model, policy: str, *, exact: Collection[str] = ()) -> keras.Model:
     """The same network and weights under another policy; preprocessing and final means stay float32.
+
+    Args:
+        model: the network.
+        policy: of the other layers.
+        exact: names of layers that stay float32 as well.
 
     Raises:
         ValueError: the model, or one inside it, is neither functional nor sequential: its layers cannot be copied one by one.
     """
-    clone = keras.models.clone_model(model, clone_function=lambda layer: layer_of_dtype(layer, policy), recursive=True)
+
+    def of_dtype(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer_of_dtype(layer, "float32" if layer.name in exact else policy)
+
+    clone = keras.models.clone_model(model, clone_function=of_dtype, recursive=True)
     for layer, other in zip(leaf_layers(model), leaf_layers(clone), strict=True):
         if layer.weights:
             other.set_weights(layer.get_weights())

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_actrec.backbones.folded_norms import fold_batch_norms
 from keras_actrec.backbones.sensors import FEATURE_SIZE, SensorConfig, build_sensor, weights_checksum
 from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import CLIPS_PER_SHARD, HAND_FEATURES, CacheIndex, CacheOptions, plan_cache
@@ -200,8 +201,13 @@ def hand_centers(pixels: np.ndarray, hands: tuple[int, int]) -> np.ndarray:
 
 
 def batched(sensor: keras.Model, batch_size: int) -> Callable[[np.ndarray], object]:
-    """The sensor as a graph function of one fixed shape: uint8 (batch_size, S, S, 3) → float16 tensor (batch_size, 2048)."""
+    """The sensor as a graph function of one fixed shape: uint8 (batch_size, S, S, 3) → float16 tensor (batch_size, 2048).
+
+    Its batch norms are folded into its convolutions; the features differ by rounding alone.
+    """
     import tensorflow as tf  # here, so that worker processes of the pose cache start without it
+
+    sensor = fold_batch_norms(sensor)
 
     @tf.function(input_signature=[tf.TensorSpec((batch_size, *sensor.input_shape[1:]), tf.uint8)], autograph=False)
     def run(images):

@@ -109,6 +109,17 @@ def test_bfloat16_computes_about_the_same(sensor, images):
     assert 0 < np.abs(rough - exact).mean() / exact.std() < 0.2
 
 
+@pytest.mark.parametrize(("name", "size", "layers", "convolutions"), [("resnet50", 32, 20, 5), ("inception_v3", 75, 12, 3)])
+def test_bfloat16_begins_behind_the_first_layers(name, size, layers, convolutions):
+    """ResNet-50: behind the stem and the first block; Inception V3: behind the first pooling."""
+    model = build_sensor(SensorConfig(name, "random", size, "bfloat16"))
+    exact = [layer.compute_dtype == "float32" for layer in model.layers]
+    assert exact == [True] * layers + [False] * (len(exact) - layers - 1) + [True]  # the last one is the mean
+    assert sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers[:layers]) == convolutions
+    last = model.layers[layers - 1]
+    assert last.name == "conv2_block1_out" or isinstance(last, keras.layers.MaxPooling2D)
+
+
 def test_a_sensors_own_weights_come_back(sensor, tmp_path):
     path = tmp_path / "sensor.weights.h5"
     sensor.save_weights(path)
