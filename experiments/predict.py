@@ -21,7 +21,7 @@ from keras_actrec.scripts import exit_status
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="directory of the exported model")
+    parser.add_argument("--model", type=Path, required=True, help="exported model: a program, so from someone you trust")
     parser.add_argument("--video", type=Path, required=True, help="RGB video of the clip")
     parser.add_argument(
         "--skeleton", type=Path, help="NTU .skeleton file of the clip; RPAN and Glimpse Clouds on whole frames need none"

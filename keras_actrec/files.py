@@ -35,25 +35,28 @@ def whole_file(path: str | Path, *, ending: str = "", shared: bool = False, size
     own = f".{machine_name()}.{os.getpid()}" if shared else ""
     part = path.with_name(f"{path.name}{own}.part{ending}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if size > shutil.disk_usage(path.parent).free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _reserve(part, size)
-        yield part
-        with part.open("rb") as written:  # on disk before the rename is: a power cut must not leave an empty final file
-            os.fsync(written.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        _delete(part)
-        if is_disk_full(error):
-            raise DiskFullError(
-                f"no space left to write the file: {error.strerror}",
-                file=path,
-                fix=fix,
-            ) from error
-        raise
+        with disk_full_at(path, fix=fix):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if size > shutil.disk_usage(path.parent).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _reserve(part, size)
+            yield part
+            with part.open("rb") as written:  # on disk before the rename is: a power cut must not leave an empty final file
+                os.fsync(written.fileno())
+            os.replace(part, path)
     except BaseException:
         _delete(part)
+        raise
+
+
+@contextmanager
+def disk_full_at(path: str | Path, *, fix: str = _FIX) -> Iterator[None]:
+    """Turns the operating system's words for a full disk into a DiskFullError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise DiskFullError(f"no space left to write the file: {error.strerror}", file=path, fix=fix) from error
         raise
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keras_actrec.errors import CacheError
+from keras_actrec.files import disk_full_at
 
 _NAME = re.compile(r"index\.json\.(\d+)-of-(\d+)\.lock")
 
@@ -38,6 +39,7 @@ def extracting(directory: Path, share: tuple[int, int]) -> Iterator[None]:
 
     Raises:
         CacheError: another run writes some of these shards at this moment.
+        DiskFullError: no space left.
     """
     path = directory / f"index.json.{share[0]}-of-{share[1]}.lock"
     descriptor = _take(path)
@@ -54,9 +56,10 @@ def extracting(directory: Path, share: tuple[int, int]) -> Iterator[None]:
 
 
 def _take(path: Path) -> int:
-    """Opens and locks a file; raises CacheError where another process has it."""
+    """Opens and locks a file; raises CacheError where another process has it, DiskFullError where it cannot be made."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        with disk_full_at(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +69,8 @@ def _take(path: Path) -> int:
                 return descriptor  # a file system without locks
             if _is_at(descriptor, path):  # and not one that its owner has just removed
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+                with suppress(OSError):  # a full disk: the lock holds without its owner's name
+                    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
                 return descriptor
         except BaseException:
             os.close(descriptor)

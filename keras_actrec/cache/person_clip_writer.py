@@ -124,15 +124,19 @@ class PersonClipShardWriter(ShardWriter):
 class PersonFolderShardWriter(PersonClipShardWriter):
     """A shard with storage "jpeg": a clip's folder gets its name when the clip is whole."""
 
-    def _prepare(self) -> None:
+    def __init__(self, directory: str | Path, index: CacheIndex, shard: int):
+        super().__init__(directory, index, shard)
         # Named like the unfinished shard, so that `remove_stale_parts` knows whose it is.
         self._images = self._part.with_name(self._part.name.replace(".h5.", ".h5.images.", 1))
+
+    def _prepare(self) -> None:
         shutil.rmtree(self._images, ignore_errors=True)
         self._images.mkdir()
 
     def _begin(self) -> None:
         self._folder = self._images / self._clip
-        self._folder.mkdir()
+        with self._guard(f"clip {self._clip}", 0):
+            self._folder.mkdir()
 
     def _store(self, jpeg: bytes) -> None:
         with self._guard(f"clip {self._clip}", len(jpeg)):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from keras_actrec.cache.lock import planning
 from keras_actrec.errors import CacheError, ConfigError
-from keras_actrec.files import whole_file
+from keras_actrec.files import disk_full_at, whole_file
 
 SCHEMA_VERSION = 1
 INDEX_NAME = "index.json"
@@ -172,7 +172,8 @@ def plan_cache(
         DiskFullError: no space left; the index is as it was.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with disk_full_at(directory / INDEX_NAME):
+        directory.mkdir(parents=True, exist_ok=True)
     with planning(directory):  # two processes that add different clips: the second adds to what the first wrote
         if (directory / INDEX_NAME).exists():
             index = load_index(directory)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
@@ -175,8 +176,9 @@ def write_saved_model(
         DiskFullError: no space left; an older export is still there, and nothing else.
     """
     directory = Path(directory)
-    part = directory.with_name(directory.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    part, before = (directory.with_name(directory.name + ending) for ending in (".part", ".before.part"))
+    for left in (part, before):
+        shutil.rmtree(left, ignore_errors=True)
     try:
         tf.saved_model.save(served, str(part), signatures=dict(signatures))
         text = json.dumps({"keras_actrec": __version__, "model": description.model, **asdict(description)}, indent=2)
@@ -187,8 +189,10 @@ def write_saved_model(
             fix = "free some space and run the same command with --resume: the trained weights are kept"
             raise DiskFullError("no space left to write the exported model", file=directory, fix=fix) from error
         raise
-    shutil.rmtree(directory, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        os.replace(directory, before)  # not deleted under its name: a run that is killed then would leave half of it
     os.replace(part, directory)
+    shutil.rmtree(before, ignore_errors=True)
     return directory
 
 

@@ -181,6 +181,7 @@ def run_stage(
 def _is_finished(files: _Files, *, resume: bool) -> bool:
     """Whether an earlier call left nothing to do; what it left that is not wanted is deleted."""
     if not resume:
+        files.finished.unlink(missing_ok=True)  # first: a run that is killed here must not leave it without its weights
         shutil.rmtree(files.folder, ignore_errors=True)
     return resume and files.finished.exists()
 
@@ -191,6 +192,8 @@ def _finish(model: keras.Model, files: _Files, run: dict, progress: Progress) ->
     with whole_file(files.finished, fix=ON_FULL_DISK) as part:
         part.write_text(json.dumps({"run": run, "progress": asdict(progress)}, indent=1))
     files.checkpoint.unlink(missing_ok=True)
+    for part in files.folder.glob("*.part"):  # of a killed run, where this one had no reason to write the file again
+        part.unlink()
 
 
 def _with_outputs(stream: keras.Model, objective: Objective | None) -> keras.Model:

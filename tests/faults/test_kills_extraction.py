@@ -14,7 +14,7 @@ from tests.faults.cache_kinds import KINDS, files, left_over, write_data
 from tests.faults.kills import Life, Note, kill, noted
 
 CLIPS, SHARDS = 5, 3
-COUNTS = {"poses": 50}
+COUNTS = {"poses": 50, "hand_features": 50}
 FEWER = 8
 
 

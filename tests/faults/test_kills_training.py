@@ -11,6 +11,7 @@ import pytest
 
 from keras_actrec.training import checkpoints, stages
 from keras_actrec.training.checkpoints import arrays_of, load_weights, read_checkpoint
+from keras_actrec.training.config import StageConfig
 from tests.faults.cache_kinds import left_over
 from tests.faults.kills import Life, kill, noted
 from tests.training.test_stages import CONFIG, HELD_OUT, TRAIN, assert_same_end
@@ -28,10 +29,10 @@ def tiny_model(seed: int = 3) -> keras.Model:
     return keras.Model({"pose": pose}, keras.layers.Dense(CLASSES, name="logits")(keras.layers.Dropout(0.5)(s)))
 
 
-def train(workdir: Path):
+def train(workdir: Path, *, resume: bool = True, config: StageConfig = STAGE):
     """Trains the network, or goes on with it; weights after the stage, history."""
     model = tiny_model()
-    history = stages.run_stage(model, model, MemorySource(), TRAIN, HELD_OUT, STAGE, workdir, resume=True)
+    history = stages.run_stage(model, model, MemorySource(), TRAIN, HELD_OUT, config, workdir, resume=resume)
     return arrays_of(model.weights), history
 
 
@@ -81,6 +82,29 @@ def survive(undisturbed, place: Path, *, count: int, seed: int) -> None:
     lives = kill(run, place, count=count, seed=seed, check=check, begin="training_batch")
     assert len(lives) == count
     assert len(set(epochs_left)) > min(EPOCHS, count // 3), f"kills fell after epochs {sorted(epochs_left)}"
+
+
+def test_a_checkpoint_that_was_not_finished_does_not_stay(tmp_path):
+    """The resumed run may be over before its next checkpoint is due."""
+    part = tmp_path / STAGE.name / "checkpoint.npys.part"
+    part.parent.mkdir()
+    part.write_bytes(b"half")
+    train(tmp_path, config=replace(STAGE, epochs=1, checkpoint_seconds=1e6))
+    assert not left_over(tmp_path)
+
+
+def test_killed_while_it_deletes_an_earlier_run(tmp_path, monkeypatch):
+    config = replace(STAGE, epochs=1)
+    first = train(tmp_path, config=config)
+
+    def killed(folder, **_):
+        (folder / "model.weights.h5").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages.shutil, "rmtree", killed)
+        train(tmp_path, config=config, resume=False)
+    assert_same_end(train(tmp_path, config=config), first)
 
 
 def test_kills(undisturbed, tmp_path):
