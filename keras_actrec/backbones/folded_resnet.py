@@ -201,14 +201,20 @@ def fastest_for_inference(model: keras.Model) -> keras.Model:
     Args:
         model: any backbone.
     """
-    import tensorflow as tf  # for the list of devices alone
-
-    if tf.config.list_physical_devices("GPU"):
+    if _has_gpu():
         return model
     try:
         return folded_for_inference(model)
     except ConfigError:  # another network, or another type than float32
         return model
+
+
+def _has_gpu() -> bool:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))  # which, unlike that of Keras, starts no device
+    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def _folded(clip, structure: str, blocks: list[int], widths: list[int], *, name: str) -> keras.Model:

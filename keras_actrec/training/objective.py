@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_actrec.errors import ConfigError
 
@@ -86,7 +86,7 @@ class Objective:
             )  # fmt: skip
         return keras.Model(stream.input, {name: outputs[name] for name in names}, name=stream.name)
 
-    def batch_targets(self, labels: tf.Tensor, arrays: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def batch_targets(self, labels: keras.KerasTensor, arrays: Mapping[str, keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
         """The targets of all terms.
 
         Args:
@@ -97,7 +97,7 @@ class Objective:
             Output → its target: the labels, the array that `targets` names, or zeros (B,).
         """
         known = {**arrays, LABELS: labels}
-        zeros = tf.zeros(tf.shape(labels)[:1])
+        zeros = ops.zeros(ops.shape(labels)[:1])
         named = {name: known[self.targets[name]] if name in self.targets else zeros for name in self.losses}
         return {LOGITS: labels, **named}
 
