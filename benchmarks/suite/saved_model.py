@@ -24,8 +24,8 @@ SAME = Must("<=", 1e-4)
 
 def measure(settings: Settings) -> list[Figure]:
     """Signature `serve` on 1 and 10 rows against a compiled function of the Keras model, on inputs that are tensors already;
-    and `classify_clip` on a clip of 100 frames against the package's own pose tensors, sub-sequences and average in NumPy around
-    that function. Differences are the largest of any output."""
+    and `classify_clip` on a clip of 100 frames against the package's own pose tensors, sub-sequences and average in NumPy
+    around that function. Differences are the largest of any output."""
     keras.utils.set_random_seed(0)
     model = sta_hands(preset("sta_hands_paper", CLASSES))
     tensor, sampling = PoseTensorConfig(), SamplingConfig(seed=0)
