@@ -49,25 +49,39 @@ def _mount(*arguments: object) -> None:
     subprocess.run(["mount", *map(str, arguments)], check=True, capture_output=True)
 
 
-@pytest.fixture
-def disk(tmp_path_factory) -> Iterator[SmallDisk]:
-    path = tmp_path_factory.mktemp("disk")
+def _mount_small(path: Path) -> bool:
+    """Whether this user may, and then it is mounted."""
     try:
         _mount("-t", "tmpfs", "-o", f"size={LARGE},nr_inodes={NAMES}", "tmpfs", path)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a file system here: see test_in_a_namespace_of_ones_own")
+        return False
+    return True
+
+
+def _unmount(path: Path) -> None:
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path_factory) -> Iterator[SmallDisk]:
+    path = tmp_path_factory.mktemp("disk")
+    if not _mount_small(path):
+        pytest.skip("this user may not mount a file system: see test_in_a_namespace_of_ones_own")
     try:
         yield SmallDisk(path)
     finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
+        _unmount(path)
 
 
-def test_in_a_namespace_of_ones_own(request):
+def test_in_a_namespace_of_ones_own(request, tmp_path):
     """Who may not mount file systems may do so in a namespace of users and mounts, where the system allows those."""
-    if INSIDE in os.environ or os.geteuid() == 0:
-        pytest.skip("the other tests of this file mount it themselves")
+    if INSIDE in os.environ:
+        pytest.skip("in it already")
+    if _mount_small(tmp_path):
+        _unmount(tmp_path)
+        pytest.skip("this user may mount a file system: the other tests do")
     try:
-        subprocess.run(["unshare", "-Urm", "true"], check=True, capture_output=True)
+        subprocess.run(["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("neither mount nor unshare works for this user")
     command = ["unshare", "-Urm", sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", str(request.path)]
