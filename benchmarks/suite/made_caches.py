@@ -10,6 +10,7 @@ import numpy as np
 from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.cache.schema import HAND_FEATURES, POSES, CacheOptions, plan_cache
 from keras_actrec.cache.writer import FeatureShardWriter, PoseShardWriter
+from keras_actrec.pipelines.clip_source import JOINTS_IN_MEMORY
 from keras_actrec.pipelines.subsequences import SubsequenceSource
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor
@@ -35,7 +36,7 @@ def make_caches(folder: Path, clips: int, *, seed: int = 0, clips_per_shard: int
     _write_features(folder / "hands", lengths, people, rng, clips_per_shard)
 
 
-def open_source(folder: Path, *, hands: bool = True) -> SubsequenceSource:
+def open_source(folder: Path, *, hands: bool = True, joints_in_memory: int = JOINTS_IN_MEMORY) -> SubsequenceSource:
     """The source of what `make_caches` wrote, set up as the experiments do; labels are drawn."""
     poses = PoseCache(folder / "poses")
     labels = np.random.default_rng(0).integers(CLASSES, size=len(poses.clip_ids)).tolist()
@@ -45,6 +46,7 @@ def open_source(folder: Path, *, hands: bool = True) -> SubsequenceSource:
         dict(zip(poses.clip_ids, labels, strict=True)),
         PoseTensorConfig(),
         SamplingConfig(),
+        joints_in_memory=joints_in_memory,
     )
 
 

@@ -43,7 +43,7 @@ class SubsequenceSource(ClipSource):
         layout: what the joints are.
         augmentation: what is drawn for each training sub-sequence. People are not swapped where `tensor` has one person: that
             would train on the other one.
-        joints_in_memory: bytes of cleaned joints kept in memory, the clips used last (an NTU clip is about 50 kB).
+        joints_in_memory: bytes of cleaned joints kept in memory, those of the first clips (25 kB per person of an NTU clip).
 
     Attributes:
         clip_ids: the labelled clips that every cache holds, in the order of `labels`.
@@ -214,6 +214,19 @@ class SubsequenceSource(ClipSource):
             return None
         rng = np.random.default_rng((seed * 2.0**53).astype(np.int64).tolist())  # All 53 bits of each number.
         return draw_augmentation(self._clip_joints(clip_id), self.layout, self.augmentation, rng)
+
+    def _clip_joints(self, clip_id: str) -> np.ndarray:
+        kept = super()._clip_joints(clip_id)
+        if kept.shape[1] == 2:
+            return kept
+        joints = np.full((len(kept), 2, *kept.shape[2:]), np.nan, np.float32)
+        joints[:, :1] = kept
+        return joints
+
+    def _read_joints(self, clip_id: str) -> np.ndarray:
+        """Joints (T, 2, J, 3), or (T, 1, J, 3) of a clip whose second person is never there: half the memory."""
+        joints = super()._read_joints(clip_id)
+        return joints[:, :1].copy() if np.isnan(joints[:, 1]).all() else joints
 
     def _augmented_joints(self, clip_id: str, augmentation: Augmentation | None) -> np.ndarray:
         joints = self._clip_joints(clip_id)

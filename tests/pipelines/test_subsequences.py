@@ -77,16 +77,19 @@ def test_selecting_inputs_reads_no_others(source, caches, monkeypatch):
     assert source.shapes == {"pose": (20, 300, 3), "hands": (20, 4, 2048)}
 
 
-def test_joints_stay_in_memory_up_to_the_budget(caches, monkeypatch):
+@pytest.mark.parametrize(("budget", "expected"), [(0, "1312323"), (32_000, "1322"), (38_100, "132"), (2**20, "132")])
+def test_joints_stay_in_memory_up_to_the_budget(caches, monkeypatch, budget, expected):
     poses, read = caches[0], []
     joints = type(poses).joints
-    monkeypatch.setattr(poses, "joints", lambda clip: (read.append(clip), joints(poses, clip))[1])
-    # c1 takes 40 · 2 · 25 · 3 · 4 bytes = 24,000, c2 13,800, c3 7,200: c1 and c3 fit, c2 makes c1 go.
-    source = SubsequenceSource(poses, None, LABELS, PoseTensorConfig(), SAMPLING, joints_in_memory=32_000)
-    for clip in ("c1", "c3", "c1", "c2", "c3", "c1"):
-        source.training_batch([clip], np.zeros((1, 20)))
-    # After c1, c3, c1: c2 pushes out c3 (used longest ago) and then c1; c3 and c1 are read again.
-    assert read == ["c1", "c3", "c2", "c3", "c1"]
+    monkeypatch.setattr(poses, "joints", lambda clip: (read.append(clip[1:]), joints(poses, clip))[1])
+    # c1 takes 40 · 2 · 25 · 3 · 4 bytes = 24,000, c3 7,200, c2 with one person 23 · 25 · 3 · 4 = 6,900. The first ones stay.
+    source = SubsequenceSource(poses, None, LABELS, PoseTensorConfig(), SAMPLING, joints_in_memory=budget)
+    for clip in ("c1", "c3", "c1", "c2", "c3", "c2", "c3"):
+        batch, _ = source.training_batch([clip], np.zeros((1, 20)))
+        length = LENGTHS[clip]
+        tensor = clip_pose_tensor(clip_joints(clip, length), KINECT_V2, PoseTensorConfig())
+        np.testing.assert_array_equal(batch["pose"][0], tensor[np.arange(20) * length // 20])
+    assert "".join(read) == expected
 
 
 def test_clips_are_those_with_a_label_in_every_cache(caches):
