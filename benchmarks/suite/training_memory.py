@@ -28,8 +28,8 @@ def measure(settings: Settings) -> list[Figure]:
 
     The RGB stream with a small network and features of full size, in batches of 4, joints in memory 8 MiB. Once the model has
     done some steps on zeros, the process may take 96 MiB more of private memory than it has (RLIMIT_DATA): above that the
-    kernel gives none, and the run fails. The figure is by how much its resident memory has grown at its peak; the page cache, which
-    the kernel takes back at will, is not part of either.
+    kernel gives none, and the run fails. The figure is by how much its resident memory has grown at its peak; the page cache,
+    which the kernel takes back at will, is not part of either.
     """
     large, small = settings.folder / "large", settings.folder / "small"
     make_caches(large, LARGE * ALLOWED // _BYTES_PER_CLIP + 1)
