@@ -96,7 +96,8 @@ def _imported() -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise ConfigError(f"Ray is not installed: {error}", fix="pip install 'keras_actrec[distributed]'") from error
+        way_out = "install it: pip install 'keras_actrec[distributed]'"
+        raise ConfigError(f"Ray is not installed: {error}", fix=way_out) from error
     return ray
 
 
