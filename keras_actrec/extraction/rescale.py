@@ -85,7 +85,7 @@ def rescale_videos(
         config: the size and the container.
         dataset: only the videos of its records; they lie below `source`.
         link_others: also make a link to every other file below `source`, so that `directory` is a data set as `source` is.
-        workers: processes; 1 works in this one.
+        workers: processes; 1 works in this one. Or a Ray cluster, of one machine or several (`extraction/ray_cluster.py`).
         progress: show the bar; None shows it on a terminal only.
         share: (i, n): this run writes every n-th video from the i-th on; other machines write the others.
 

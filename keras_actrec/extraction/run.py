@@ -86,16 +86,16 @@ def run_extraction(
         index: its plan, which covers `clip_ids`.
         clip_ids: clips of this run.
         title: for the progress bar.
-        workers: processes; 1 works in this one.
+        workers: processes; 1 works in this one. Or a Ray cluster, of one machine or several (`extraction/ray_cluster.py`).
         progress: show the bar; None shows it on a terminal only.
         share: (i, n): this run writes every n-th shard from the i-th on; other machines write the others.
         retry_left_out: also write shards anew that left clips out.
         unit: what the job counts, for the report.
 
     Raises:
-        ConfigError: workers or share make no sense.
+        ConfigError: workers or share make no sense; or the cluster cannot be had.
         CacheError: a shard to be written also holds clips that are not in `clip_ids`; another run is writing these shards; or
-            a worker died.
+            a worker died (on a cluster: several times on one shard), or one of a cluster does not see the files.
         DiskFullError: no space left.
     """
     check_run(workers, share)
