@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -90,47 +91,52 @@ def clip_pose_tensor(joints, layout: SkeletonLayout, config: PoseTensorConfig, *
     joints = xp.array(joints, dtype="float32")
     absent = xp.all(xp.logical_or(xp.isnan(joints), joints == 0), axis=(2, 3), keepdims=True)
     joints = xp.where(absent, np.float32(np.nan), joints)
-    centred, origin_moved = _centre(joints, layout.root, config.center, xp)
+    rows = _neighbours(xp.shape(joints)[0], xp)
+    centred, origin_moved = _centre(joints, layout.root, config.center, rows, xp)
     centred = centred[:, : config.people]  # Only now: the second person's root can be the origin.
     if config.scale == "body":
         size = body_size(joints, xp=xp)
         centred = centred / xp.where(size > 0, size, np.float32(1))
 
     # NaN travels through every difference that touches an unknown value and becomes 0 only at the end.
-    velocity = xp.where(origin_moved, np.float32(np.nan), _derivative(centred, xp))
-    channels = [centred, velocity, _derivative(velocity, xp)]
+    velocity = xp.where(origin_moved, np.float32(np.nan), _derivative(centred, rows, xp))
+    channels = [centred, velocity, _derivative(velocity, rows, xp)]
     if frames is not None:  # Before the columns: they are most of the work.
         channels = [xp.take(channel, frames, axis=0) for channel in channels]
     channels = xp.stack(channels, axis=-1)
     channels = xp.where(xp.isnan(channels), np.float32(0), channels)
 
-    visits = np.asarray(joint_order(layout, config.order, config.order_seed), np.int32)
+    visits = _visits(layout, config.order, config.order_seed)
     return xp.reshape(xp.take(channels, visits, axis=2), (-1, config.people * len(visits) * 3, 3))
 
 
-def _centre(joints, root: int, center: str, xp: ModuleType):
+@lru_cache
+def _visits(layout: SkeletonLayout, order: str, seed: int) -> np.ndarray:
+    visits = np.asarray(joint_order(layout, order, seed), np.int32)
+    visits.flags.writeable = False
+    return visits
+
+
+def _centre(joints, root: int, center: str, rows, xp: ModuleType):
     """Subtracts the origin; returns centred joints and bool (T, 1, 1, 1): the velocity of that row spans two origins."""
     roots = joints[:, :, root : root + 1]
     if center == "per_person":
         return joints - roots, np.zeros((1, 1, 1, 1), bool)
     lost = xp.any(xp.isnan(roots[:, :1]), axis=3, keepdims=True)
-    before, after = _neighbours(lost, xp)
-    return joints - xp.where(lost, roots[:, 1:], roots[:, :1]), before != after
+    moved = xp.take(lost, rows[0], axis=0) != xp.take(lost, rows[1], axis=0)
+    return joints - xp.where(lost, roots[:, 1:], roots[:, :1]), moved
 
 
-def _derivative(values, xp: ModuleType):
+def _derivative(values, rows, xp: ModuleType):
     """Backward difference along axis 0, forward in the first row."""
-    before, after = _neighbours(values, xp)
-    return after - before
+    before, after = rows
+    return xp.take(values, after, axis=0) - xp.take(values, before, axis=0)
 
 
-def _neighbours(values, xp: ModuleType):
+def _neighbours(length, xp: ModuleType):
     """The rows that each row's difference subtracts: (t-1, t), and (0, 1) for the first row."""
-    length = xp.shape(values)[0]
     index = xp.arange(length, dtype="int32")
-    before = xp.maximum(index - 1, 0)
-    after = xp.minimum(xp.maximum(index, 1), length - 1)
-    return xp.take(values, before, axis=0), xp.take(values, after, axis=0)
+    return xp.maximum(index - 1, 0), xp.minimum(xp.maximum(index, 1), length - 1)
 
 
 def _check_shape(shape, layout: SkeletonLayout) -> None:

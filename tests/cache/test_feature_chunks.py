@@ -116,6 +116,14 @@ def test_what_is_stored_in_another_way_is_left_to_hdf5(own_features, options):
         np.testing.assert_array_equal(cache.features(["a"], EVERY[None])[0], feature_values("a"))
 
 
+@pytest.mark.parametrize("function", ["preadv", "posix_fadvise"])
+def test_systems_that_lack_a_function(features, monkeypatch, function):
+    monkeypatch.delattr(os, function)
+    assert (chunk_table(features / SHARD) is None) == (function == "preadv")
+    with FeatureCache(features) as cache:
+        np.testing.assert_array_equal(cache.features(["a"], EVERY[None])[0], feature_values("a"))
+
+
 def test_a_shard_that_is_written_again_under_an_open_reader(own_features, tmp_path):
     with FeatureCache(own_features) as cache:
         cache.features(["a"], EVERY[None])
