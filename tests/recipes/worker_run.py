@@ -31,9 +31,10 @@ def main(strategy: str, folder: Path, mode: str) -> None:
     Args:
         strategy: name as `build_strategy` takes it.
         folder: of the runs, and of <run>-<worker>.npz and <run>-<worker>.json.
-        mode: "whole" runs all; "extracting" and "training" the pose stream, whose worker 1 is killed while it writes poses, or
-            in the third epoch, both with resume, as has "resume", which goes on to the end; "apart" gives worker 1 caches of
-            its own; "different" other options.
+        mode: "whole" runs the two-stream network and RPAN, "further" the pose stream, folds of it, VPN and Glimpse Clouds;
+            "extracting" and "training" the pose stream, whose worker 1 is killed while it writes poses, or in the third
+            epoch, both with resume, as has "resume", which goes on to the end; "apart" gives worker 1 caches of its own;
+            "different" other options.
     """
     if strategy == "multiworker":
         schema.CLIPS_PER_SHARD = CLIPS_PER_SHARD  # before it becomes the default of the extractions: each worker has shards
@@ -55,9 +56,12 @@ def main(strategy: str, folder: Path, mode: str) -> None:
     with patch("keras_actrec.recipes.sta_hands.experiment.preset", small_preset):
         if mode == "whole":
             _run_two_stream(folder, SYNTHETIC, stage, shared)
+            _run_rpan(folder, strategy)
+        elif mode == "further":
             _run_pose(folder, pose)
             _run_selection(folder, pose)
-            _run_video(folder, strategy)
+            if strategy == "multiworker":  # batch normalisation and dropout are of each worker's rows: nothing to compare with
+                _run_vpn_and_glimpse_clouds(folder, strategy)
         else:
             _run_interrupted(folder, pose, mode)
 
@@ -72,15 +76,25 @@ def _leave(folder: Path, name: str, result) -> None:
 
 
 def _run_two_stream(folder: Path, synthetic, stage: Callable, shared: dict) -> None:
-    """From nothing: the data set is made first."""
+    """From nothing: the data set is made first. The image network is a small one."""
+    import keras
+
     from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, run_two_stream
     from tests.recipes.tiny import SENSOR
+
+    def small_sensor(config, *, weights=None) -> keras.Model:
+        image = keras.Input((config.image_size, config.image_size, 3))
+        kernels = [keras.initializers.HeNormal(seed) for seed in (0, 1)]
+        x = keras.layers.Conv2D(6, 8, 8, "same", "relu", kernel_initializer=kernels[0])(keras.layers.Rescaling(1 / 255)(image))
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        return keras.Model(image, keras.layers.Dense(2048, "relu", kernel_initializer=kernels[1])(x))
 
     stages = {"pose_stage": stage("pose", epochs=2), "rgb_stage": stage("rgb", epochs=2)}
     experiment = TwoStreamExperiment(
         folder / "two_stream", synthetic=synthetic, sensor=SENSOR, crop_size=8, **stages, **shared
     )  # fmt: skip
-    _leave(folder, "two_stream", run_two_stream(experiment))
+    with patch("keras_actrec.extraction.hand_features.build_sensor", small_sensor):
+        _leave(folder, "two_stream", run_two_stream(experiment))
 
 
 def _run_pose(folder: Path, pose) -> None:
@@ -104,25 +118,35 @@ def _run_selection(folder: Path, pose) -> None:
     (folder / f"folds-{worker_index()}.json").write_text(json.dumps({"metrics": metrics}))
 
 
-def _run_video(folder: Path, strategy: str) -> None:
-    """On maps and cubes of frozen networks, with bad clips among the good ones."""
-    from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
-    from keras_actrec.recipes.rpan.run import run_rpan_experiment
+def _bad_clips(folder: Path, strategy: str):
+    """A data set with bad clips among the good ones."""
     from keras_actrec.recipes.sta_hands.two_stream import SyntheticNTU
     from keras_actrec.recipes.together import chief_alone
-    from keras_actrec.recipes.vpn.run import run_vpn_experiment
-    from tests.recipes import tiny_glimpse, tiny_rpan, tiny_vpn
+    from tests.recipes import tiny_rpan
 
     chief_alone(strategy, lambda: tiny_rpan.write_root(folder / "ntu"))
-    dataset, shared = SyntheticNTU(folder / "ntu"), {"train": "on_maps", "strategy": strategy}
+    return SyntheticNTU(folder / "ntu")
+
+
+def _run_rpan(folder: Path, strategy: str) -> None:
+    """Both streams on cubes."""
+    from keras_actrec.recipes.rpan.run import run_rpan_experiment
+    from tests.recipes import tiny_rpan
+
     stage = replace(tiny_rpan.STAGE, jit_compile=False)
     with tiny_rpan.small():
-        experiment = tiny_rpan.tiny_rpan(folder / "rpan", stage=stage, **shared)
-        _leave(folder, "rpan", run_rpan_experiment(dataset, experiment))
-    if strategy != "multiworker":
-        return  # batch normalisation and dropout are of each worker's rows: nothing to compare the others with
-    experiment = tiny_vpn.tiny_vpn(folder / "vpn", **shared)
-    _leave(folder, "vpn", run_vpn_experiment(dataset, experiment))
+        experiment = tiny_rpan.tiny_rpan(folder / "rpan", train="on_maps", stage=stage, strategy=strategy)
+        _leave(folder, "rpan", run_rpan_experiment(_bad_clips(folder, strategy), experiment))
+
+
+def _run_vpn_and_glimpse_clouds(folder: Path, strategy: str) -> None:
+    """On maps."""
+    from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
+    from keras_actrec.recipes.vpn.run import run_vpn_experiment
+    from tests.recipes import tiny_glimpse, tiny_vpn
+
+    dataset, shared = _bad_clips(folder, strategy), {"train": "on_maps", "strategy": strategy}
+    _leave(folder, "vpn", run_vpn_experiment(dataset, tiny_vpn.tiny_vpn(folder / "vpn", **shared)))
     with tiny_glimpse.small():
         experiment = tiny_glimpse.tiny_glimpse(folder / "glimpse_clouds", **shared)
         _leave(folder, "glimpse_clouds", run_glimpse_experiment(dataset, experiment))
