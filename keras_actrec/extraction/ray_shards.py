@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 import traceback
@@ -243,10 +244,12 @@ class _Team:
         try:
             value = self._ray.get(call)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.WorkerCrashedError) as error:
+            if getattr(error, "actor_init_failed", False):
+                raise _not_understood(error) from error
             self._bury(member, error)
             return
         except self._ray.exceptions.RayTaskError as error:  # it could not read what it was sent, or Ray its answer
-            raise _not_installed(member, error) from error
+            raise _not_understood(error) from error
         if isinstance(value, _Place):
             self._welcome(member, value)
             return
@@ -347,11 +350,17 @@ def _how_it_ended(member: _Member, error: Exception) -> str:
     return f"{place}: {reason.removeprefix('The actor is dead because ').rstrip('.')}"
 
 
-def _not_installed(member: _Member, error: Exception) -> Exception:
-    missing = isinstance(getattr(error, "cause", None), ImportError) or "ModuleNotFoundError" in str(error)
-    if not missing:
+def _not_understood(error: Exception) -> Exception:
+    """For a worker that could not take up what it was sent: mostly since its machine has no such module."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    missing = next((line for line in reversed(lines) if line.startswith(("ModuleNotFoundError", "ImportError"))), None)
+    if missing is None:
         return RuntimeError(f"a worker failed unexpectedly:\n{error}")
-    return ConfigError(f"a machine of the cluster lacks what the workers import: {_first_line(error)}")
+    machine = re.search(r"\bip=([^,)\s]+)", str(error))
+    return ConfigError(
+        f"a machine of the Ray cluster lacks what the workers import: {machine[1] if machine else 'its name is not known'}",
+        found=missing, fix="install the same keras_actrec, and what your own code imports, on all machines",
+    )  # fmt: skip
 
 
 def _first_line(error: Exception) -> str:

@@ -69,3 +69,10 @@ class KillsOnce(NTURGBD):
             self.killed.write_text(part.name)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().load_skeleton(record)
+
+
+class NeedsAll:
+    """Other work on the cluster."""
+
+    def works(self):
+        return True

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from types import ModuleType
 
 import h5py
 import pytest
@@ -20,7 +22,7 @@ from keras_actrec.extraction.ray_cluster import RayCluster
 from keras_actrec.extraction.ray_shards import run_on_cluster
 from keras_actrec.extraction.workers import available_cores
 from keras_actrec.files import process_runs
-from tests.extraction.ray_jobs import DiesOnce, KillsOnce, NeverUp, Raises
+from tests.extraction.ray_jobs import DiesOnce, KillsOnce, NeedsAll, NeverUp, Raises
 from tests.extraction.small import WriteNumbers, write_clip
 
 ray = pytest.importorskip("ray")
@@ -113,6 +115,34 @@ def test_machines_with_another_version_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_shards, "__version__", "9.9")
     with pytest.raises(ConfigError, match=r"another version of keras_actrec: .*found \d.*expected 9\.9.*on all machines"):
         run_on_cluster(WriteNumbers(str(tmp_path)), range(2), ONE, lambda clips: None)
+
+
+@pytest.mark.parametrize("missing", ["job", "worker"])
+def test_machines_without_what_the_workers_import_are_named(tmp_path, monkeypatch, missing):
+    here = ModuleType("only_here")  # this process has such a module, workers have not
+    monkeypatch.setitem(sys.modules, "only_here", here)
+    one = WriteNumbers if missing == "job" else ray_shards._ShardWriter
+    here.Other = type("Other", (one,), {"__module__": "only_here"})
+    monkeypatch.setattr(ray_shards, "_ShardWriter", here.Other if missing == "worker" else ray_shards._ShardWriter)
+    job = (here.Other if missing == "job" else WriteNumbers)(str(tmp_path))
+    words = (
+        r"lacks what the workers import: [\d.:a-f]+ \(found ModuleNotFoundError: .*'only_here'\)\. Install"
+    )
+    with pytest.raises(ConfigError, match=words):
+        run_on_cluster(job, range(2), ONE, lambda clips: None)
+
+
+def test_a_busy_cluster_is_waited_for_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_shards, "_SECONDS_WITHOUT_WORKERS", 0.0)
+    cpus = max(2, available_cores())
+    other = ray.remote(num_cpus=cpus)(NeedsAll).remote()
+    ray.get(other.works.remote())
+    timer = threading.Timer(3, ray.kill, [other])
+    timer.start()
+    with pytest.warns(UserWarning, match="no worker has begun: the Ray cluster is busy"):
+        run_on_cluster(WriteNumbers(str(tmp_path)), range(2), TWO, lambda clips: None)
+    timer.join()
+    assert numbers(tmp_path) == [0, 1]
 
 
 STOPPED = """
