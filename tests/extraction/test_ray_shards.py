@@ -125,9 +125,7 @@ def test_machines_without_what_the_workers_import_are_named(tmp_path, monkeypatc
     here.Other = type("Other", (one,), {"__module__": "only_here"})
     monkeypatch.setattr(ray_shards, "_ShardWriter", here.Other if missing == "worker" else ray_shards._ShardWriter)
     job = (here.Other if missing == "job" else WriteNumbers)(str(tmp_path))
-    words = (
-        r"lacks what the workers import: [\d.:a-f]+ \(found ModuleNotFoundError: .*'only_here'\)\. Install"
-    )
+    words = r"lacks what the workers import: [\d.:a-f]+ \(found ModuleNotFoundError: .*'only_here'\)\. Install"
     with pytest.raises(ConfigError, match=words):
         run_on_cluster(job, range(2), ONE, lambda clips: None)
 
