@@ -85,7 +85,8 @@ def _run_two_stream(folder: Path, synthetic, stage: Callable, shared: dict) -> N
     def small_sensor(config, *, weights=None) -> keras.Model:
         image = keras.Input((config.image_size, config.image_size, 3))
         kernels = [keras.initializers.HeNormal(seed) for seed in (0, 1)]
-        x = keras.layers.Conv2D(6, 8, 8, "same", "relu", kernel_initializer=kernels[0])(keras.layers.Rescaling(1 / 255)(image))
+        x = keras.layers.Rescaling(1 / 255)(image)
+        x = keras.layers.Conv2D(6, 8, 8, activation="relu", kernel_initializer=kernels[0])(x)
         x = keras.layers.GlobalAveragePooling2D()(x)
         return keras.Model(image, keras.layers.Dense(2048, "relu", kernel_initializer=kernels[1])(x))
 
