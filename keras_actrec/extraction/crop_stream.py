@@ -23,6 +23,8 @@ from keras_actrec.video.time_limit import CLIP_SECONDS
 
 HANDS = 4
 _FRAMES_AHEAD = 256
+_CLIPS_AHEAD = 2
+"""Clips per decoding thread that are being decoded, or are and wait: short ones would else pile up by the shard."""
 _BATCHES_AHEAD = 2
 _EXTRA_FRAMES = 5
 _POLL_SECONDS = 0.1
@@ -116,20 +118,27 @@ def crop_batches(
     batches = _Channel(_BATCHES_AHEAD, stop)
     waiting = iter(list(zip(tasks, channels, strict=True)))
     lock = threading.Lock()
+    places = threading.Semaphore(_CLIPS_AHEAD * decode_threads)
 
     def decode_some() -> None:
         while not stop.is_set():
-            with lock:
+            if not places.acquire(timeout=_POLL_SECONDS):
+                continue
+            with lock:  # clips begin in order, so the one that is needed next has its place
                 task, channel = next(waiting, (None, None))
             if task is None:
                 return
             channel.fill(lambda t=task: _clip_items(t, options))
 
+    def items_in_order() -> Iterator[ClipBegin | _FrameCrops | ClipEnd]:
+        for channel in channels:
+            yield from channel
+            places.release()
+
     def batch_all() -> None:
         resizers = max(1, decode_threads // 2)
         with ThreadPoolExecutor(resizers, "resize") as pool:
-            items = (item for channel in channels for item in channel)
-            batches.fill(lambda: _Batcher(options.output_size, batch_size, pool, resizers).batches(items))
+            batches.fill(lambda: _Batcher(options.output_size, batch_size, pool, resizers).batches(items_in_order()))
 
     threads = [threading.Thread(target=decode_some, name=f"decode-{i}", daemon=True) for i in range(decode_threads)]
     threads.append(threading.Thread(target=batch_all, name="batch", daemon=True))
@@ -223,7 +232,8 @@ def _decode(task: CropTask, options: CropOptions) -> Iterator[_FrameCrops | Clip
         )
     present = np.isfinite(task.centers).all(axis=2)
     outside = 0
-    with VideoReader(task.video, time_limit=options.clip_seconds) as video:
+    # One thread each: there are as many clips at once as threads to decode them, and FFmpeg's own hold a frame each.
+    with VideoReader(task.video, threads=1, time_limit=options.clip_seconds) as video:
         centers = task.centers.astype(np.float64)
         if options.pixel_size is not None:
             centers = centers * (video.width / options.pixel_size[0], video.height / options.pixel_size[1])

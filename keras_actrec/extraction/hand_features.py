@@ -281,7 +281,9 @@ class HandFeatureJob:
         model = self.model or build_sensor(self.sensor, weights=self.weights)
         network = batched(model, self.batch_size)
         poses = PoseCache(self.pose_directory)
-        decode_threads = max(1, (threads or available_cores()) // 2)
+        cores = threads or available_cores()
+        # Where the network computes on the cores as well, more threads would only take them from it.
+        decode_threads = cores if _on_gpu() else max(1, cores // 2)
         return lambda shard, tick: self._write(network, poses, decode_threads, shard, tick)
 
     def _write(self, network: Callable, poses: PoseCache, decode_threads: int, shard: int, tick: Tick) -> ShardResult:
@@ -306,6 +308,12 @@ class HandFeatureJob:
                     tick(1)
             writer.finish()
         return ShardResult(shard, len(clips) - len(left_out), tuple(left_out), crops, tuple(notes))
+
+
+def _on_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _check_sizes(crop_size: int, pixel_size: tuple[int, int] | None, batch_size: int) -> None:

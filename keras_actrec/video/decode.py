@@ -147,18 +147,22 @@ class VideoReader:
         """
         index = 0
         while wanted is None or index < len(wanted):
-            if not self._timed(f"frame {index}", self._capture.grab):
+            grabbed, whole, frame = self._timed(f"frame {index}", self._next, wanted is None or bool(wanted[index]))
+            if not grabbed:
                 break
-            frame = None
-            if wanted is None or wanted[index]:
-                whole, frame = self._timed(f"frame {index}", self._capture.retrieve)
-                if not whole:
-                    raise VideoError("the frame does not decode", file=self.path, place=f"frame {index}", fix=_REPLACE)
+            if not whole:
+                raise VideoError("the frame does not decode", file=self.path, place=f"frame {index}", fix=_REPLACE)
             yield frame
             index += 1
         else:
             return
         self._check_end(index, None if wanted is None else len(wanted))
+
+    def _next(self, wanted: bool) -> tuple[bool, bool, np.ndarray | None]:
+        """Whether there is a next frame, whether it is whole, and the frame: one trip to the decoder's thread."""
+        if not self._capture.grab():
+            return False, False, None
+        return (True, *self._capture.retrieve()) if wanted else (True, True, None)
 
     def _check_end(self, decoded: int, asked: int | None) -> None:
         if decoded == 0:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from keras_actrec.errors import VideoError
+from keras_actrec.extraction import crop_stream
 from keras_actrec.extraction.crop_stream import ClipBegin, ClipCrops, ClipEnd, CropOptions, CropTask, crop_batches
 from keras_actrec.video.crops import hand_crops
 from keras_actrec.video.decode import VideoReader
@@ -127,6 +129,23 @@ def test_an_unexpected_exception_surfaces(tasks, monkeypatch):
     monkeypatch.setattr("keras_actrec.extraction.crop_stream.crop_square", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         list(crop_batches(tasks, OPTIONS, batch_size=8, decode_threads=2))
+
+
+def test_short_clips_do_not_pile_up(tasks, monkeypatch):
+    """Each is decoded whole before the first batch is taken, so only their number holds the threads back."""
+    opened = []
+    reader = crop_stream.VideoReader
+    monkeypatch.setattr(crop_stream, "VideoReader", lambda path, **settings: opened.append(path) or reader(path, **settings))
+    batches = crop_batches(tasks * 5, OPTIONS, batch_size=1, decode_threads=2)
+    next(batches)
+    for _ in range(200):
+        if len(opened) == 4:
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    assert len(opened) == 4
+    assert sum(1 for _ in batches) > 15
+    assert len(opened) == 15
 
 
 def test_stopping_early_ends_the_threads(tasks):
