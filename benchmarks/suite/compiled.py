@@ -15,17 +15,23 @@ def on_device(arrays: Arrays) -> dict[str, keras.KerasTensor]:
     return {name: keras.ops.convert_to_tensor(array) for name, array in arrays.items()}
 
 
-def forward(model: keras.Model, inputs: Arrays) -> Callable[[], dict[str, np.ndarray]]:
-    """A function that computes the model's outputs at inference as one compiled program, and has them when it returns."""
-    call, tensors = _compiled_call(model), on_device(inputs)
+def forward(model: keras.Model, inputs: Arrays, *, xla: bool = False) -> Callable[[], dict[str, np.ndarray]]:
+    """A function that computes the model's outputs at inference as one compiled program, and has them when it returns.
+
+    Args:
+        model: with named inputs and outputs.
+        inputs: of one batch; they are put where the model computes before anything is timed.
+        xla: on TensorFlow, compiled by XLA instead of run as a graph; JAX always does.
+    """
+    call, tensors = _compiled_call(model, xla), on_device(inputs)
     return lambda: {name: keras.ops.convert_to_numpy(value) for name, value in call(tensors).items()}
 
 
-def _compiled_call(model: keras.Model) -> Callable[[Mapping], Mapping]:
+def _compiled_call(model: keras.Model, xla: bool) -> Callable[[Mapping], Mapping]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(lambda tensors: model(tensors, training=False), autograph=False)
+        return tf.function(lambda tensors: model(tensors, training=False), autograph=False, jit_compile=xla)
     if keras.backend.backend() != "jax":
         raise ValueError(f"the benchmarks compile models by TensorFlow or JAX, not by {keras.backend.backend()}")
     import jax

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
 from keras_actrec.models.sta_hands import preset, sta_hands
-from suite.compiled import forward, on_device
+from suite.compiled import forward
 from suite.figures import Figure, Must, Settings, in_turns, median_figure
 
 CLASSES = 60
@@ -18,8 +20,8 @@ MOST = Must("<=", 15.0)
 def measure(settings: Settings) -> list[Figure]:
     """The network of the paper (38.7 million weights, random) in float32. A row is one sub-sequence of 20 frames; a clip is its
     10 test sub-sequences at once. Most actions of NTU RGB+D are of one person, whose two hands are there; rows of two people
-    have four. "compiled" is one compiled function on inputs that are on the device, the way an export serves it;
-    "predict_on_batch" is that of Keras, from NumPy arrays.
+    have four. "XLA" is one function compiled by XLA, "graph" one of TensorFlow, the way an export serves it, both on inputs
+    that are on the device; "predict_on_batch" is that of Keras, from NumPy arrays.
     """
     keras.utils.set_random_seed(0)
     model = sta_hands(preset("sta_hands_paper", CLASSES))
@@ -30,16 +32,18 @@ def measure(settings: Settings) -> list[Figure]:
         ("1 clip", CLIP_ROWS, 1, None),
         ("64 rows", 64, 1, None),
     ):
-        inputs = example(model, rows, people)
-        jobs = {"compiled": forward(model, inputs), "predict_on_batch": lambda inputs=inputs: model.predict_on_batch(inputs)}
-        if rows == 1 and people == 1:
-            tensors = on_device(inputs)
-            jobs["called layer by layer"] = lambda tensors=tensors: keras.ops.convert_to_numpy(model(tensors)["logits"])
         repetitions = (10 if settings.quick else 50) if rows == 1 else (3 if settings.quick else 10)
-        for how, seconds in in_turns(jobs, repetitions, warm_up=3).items():
-            bound = must if how == "compiled" else None
-            figures.append(median_figure(f"prediction: {text}, {how}", [each * 1e3 for each in seconds], "ms", bound))
+        for how, seconds in in_turns(_jobs(model, example(model, rows, people)), repetitions, warm_up=3).items():
+            milliseconds = [each * 1e3 for each in seconds]
+            figures.append(median_figure(f"prediction: {text}, {how}", milliseconds, "ms", must if how == "XLA" else None))
     return figures
+
+
+def _jobs(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
+    jobs = {"XLA": forward(model, inputs, xla=True), "predict_on_batch": lambda: model.predict_on_batch(inputs)}
+    if keras.backend.backend() == "tensorflow":
+        jobs["graph"] = forward(model, inputs)
+    return jobs
 
 
 def example(model: keras.Model, rows: int, people: int) -> dict[str, np.ndarray]:

@@ -11,6 +11,9 @@ from keras import ops
 from keras_actrec.errors import ConfigError
 from keras_actrec.layers.attention import attention_dtype, attention_weights
 
+_FEW = 4
+"""Rows up to which all hands go through the LSTM's kernel at once: N times the products, but the kernel is read once."""
+
 
 @keras.saving.register_keras_serializable(package="keras_actrec")
 class SpatialAttentionLSTM(keras.layers.Layer):
@@ -82,26 +85,77 @@ class SpatialAttentionLSTM(keras.layers.Layer):
         self.cell = keras.layers.LSTMCell(self.units, name="cell", dtype=self.dtype_policy)
         self.cell.build((None, features))
 
-    def call(self, hands, pose_features=None):
-        state_kernel = self.hidden_kernel[: self.units]
+    def call(self, hands, pose_features=None, training=False):
         from_pose = self.hidden_bias  # the part of the hidden layer that is the same at every step
         if pose_features is not None:
             from_pose = from_pose + ops.matmul(pose_features, self.hidden_kernel[self.units :])
+        if training:
+            return self._steps(hands, from_pose)
+        # `call` never sees a symbolic tensor (see compute_output_spec), so the batch size is a real one here: a number, or a
+        # tensor where a graph of TensorFlow serves batches of any size.
+        few = ops.shape(hands)[0] <= _FEW
+        if isinstance(few, bool):
+            return self._projected_steps(hands, from_pose) if few else self._steps(hands, from_pose)
+        return ops.cond(few, lambda: self._projected_steps(hands, from_pose), lambda: self._steps(hands, from_pose))
 
-        present = ops.any(ops.not_equal(hands, 0), axis=-1) if self.mask_absent_hands else None  # (B, T, N)
-        # `call` never sees a symbolic tensor (see compute_output_spec), so the batch size is a real one here.
+    def _steps(self, hands, from_pose):
+        """Equations 3 to 5 as they stand: of many rows, the product with the LSTM's kernel is what takes time."""
         carry = self.cell.get_initial_state(batch_size=ops.shape(hands)[0])
+        present = self._present(hands)
         states, attention = [], []
         for step in range(hands.shape[1]):
-            hidden = ops.sigmoid(ops.matmul(carry[0], state_kernel) + from_pose)
-            weights = attention_weights(self.scores(hidden), None if present is None else present[:, step])
+            weights = self._attend(carry[0], from_pose, present, step)
             context = ops.einsum("bn,bnd->bd", ops.cast(weights, self.compute_dtype), hands[:, step])
             state, carry = self.cell(context, carry)
             states.append(state)
             attention.append(weights)
         return ops.stack(states, axis=1), ops.stack(attention, axis=1)
 
-    def compute_output_spec(self, hands, pose_features=None):
+    def _projected_steps(self, hands, from_pose):
+        """The same, with W (Σ_i p_{t,i} v_{t,i}) as Σ_i p_{t,i} (W v_{t,i}), so that W is read once and not at every step.
+
+        Of few rows, reading W (34 MB of the paper's network, more than caches hold) is what takes time.
+        """
+        state, memory = self.cell.get_initial_state(batch_size=ops.shape(hands)[0])
+        present = self._present(hands)
+        projected = self._projected(hands, present)
+        states, attention = [], []
+        for step in range(hands.shape[1]):
+            weights = self._attend(state, from_pose, present, step)
+            # A product and a sum: XLA makes one loop of them on CPUs, where it computes an einsum of few rows slowly.
+            gates = ops.sum(ops.expand_dims(ops.cast(weights, self.compute_dtype), -1) * projected[:, step], axis=1)
+            gates = gates + self.cell.bias
+            if step:  # h_0 = 0
+                gates = gates + ops.matmul(state, self.cell.recurrent_kernel)
+            enter, keep, candidate, leave = ops.split(gates, 4, axis=-1)  # the order of Keras
+            memory = ops.sigmoid(keep) * memory + ops.sigmoid(enter) * ops.tanh(candidate)
+            state = ops.sigmoid(leave) * ops.tanh(memory)
+            states.append(state)
+            attention.append(weights)
+        return ops.stack(states, axis=1), ops.stack(attention, axis=1)
+
+    def _projected(self, hands, present):
+        """W v of every hand, (B, T, N, 4 · units); half of the work where the second half of the hands is absent."""
+        first = hands.shape[2] // 2
+        if not first or present is None:
+            return ops.matmul(hands, self.cell.kernel)
+
+        def of_first():
+            products = ops.matmul(hands[:, :, :first], self.cell.kernel)
+            return ops.pad(products, ((0, 0), (0, 0), (0, hands.shape[2] - first), (0, 0)))
+
+        return ops.cond(ops.any(present[:, :, first:]), lambda: ops.matmul(hands, self.cell.kernel), of_first)
+
+    def _present(self, hands):
+        """bool (B, T, N), or None where all hands count."""
+        return ops.any(ops.not_equal(hands, 0), axis=-1) if self.mask_absent_hands else None
+
+    def _attend(self, state, from_pose, present, step: int):
+        """p_t, (B, N), eq. 4."""
+        hidden = ops.sigmoid(ops.matmul(state, self.hidden_kernel[: self.units]) + from_pose)
+        return attention_weights(self.scores(hidden), None if present is None else present[:, step])
+
+    def compute_output_spec(self, hands, pose_features=None, training=False):
         batch, steps, count, _ = hands.shape
         return (
             keras.KerasTensor((batch, steps, self.units), dtype=self.compute_dtype),

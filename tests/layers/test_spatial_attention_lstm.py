@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_actrec.errors import ConfigError
 from keras_actrec.layers.spatial_attention_lstm import SpatialAttentionLSTM
@@ -65,7 +66,10 @@ def equations_3_to_5(weights, hands, s):
 
 
 @pytest.mark.parametrize("conditioned", [True, False])
-def test_equals_the_equations_of_the_paper(conditioned):
+@pytest.mark.parametrize("few", [0, B])
+def test_equals_the_equations_of_the_paper(conditioned, few, monkeypatch):
+    """Both ways to compute them: hands through the LSTM's kernel step by step, or all at once where there are few rows."""
+    monkeypatch.setattr("keras_actrec.layers.spatial_attention_lstm._FEW", few)
     layer = SpatialAttentionLSTM(H, attention_units=A)
     arrays = inputs(conditioned)
     layer(**arrays)
@@ -97,6 +101,38 @@ def test_absent_hands_get_no_attention():
     np.testing.assert_allclose(attention[1:, 0, :2], first / first.sum(axis=1, keepdims=True), atol=1e-6)
     assert (attention[0, 1] > 0).all()
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("hands_there", [1, 2, 3, 4])
+def test_few_rows_and_many_have_one_answer(mask, hands_there, monkeypatch):
+    """Whoever is absent, all the time or at times, and with a number of hands that has no half."""
+    for count in (N, 3, 1):
+        hands = random_array((B, T, count, D), 1)
+        hands[:, :, hands_there:] = 0
+        hands[1, 2] = 0
+        layer = SpatialAttentionLSTM(H, attention_units=A, mask_absent_hands=mask)
+        arrays = {"hands": hands, "pose_features": random_array((B, S), 2)}
+        layer(**arrays)
+        make_nonzero(layer.weights)
+        found = {}
+        for few in (0, B):
+            monkeypatch.setattr("keras_actrec.layers.spatial_attention_lstm._FEW", few)
+            found[few] = layer(**arrays)
+        for one, other in zip(found[0], found[B], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_one_graph_serves_few_rows_and_many():
+    """An exported graph does not know the number of rows when it is traced."""
+    layer = SpatialAttentionLSTM(H, attention_units=A)
+    hands, pose = random_array((9, T, N, D), 1), random_array((9, S), 2)
+    whole = layer(hands, pose)
+    specs = [tf.TensorSpec((None, *array.shape[1:])) for array in (hands, pose)]
+    graph = tf.function(lambda hands, pose: layer(hands, pose), input_signature=specs)
+    for rows in (1, 4, 5, 9):
+        for one, other in zip(graph(hands[:rows], pose[:rows]), whole, strict=True):
+            np.testing.assert_allclose(one, other[:rows], atol=1e-6)
 
 
 def test_first_attention_depends_on_pose_alone():
