@@ -191,9 +191,8 @@ def _finish(model: keras.Model, files: _Files, run: dict, progress: Progress) ->
     write_history(files.csv, progress)
     with whole_file(files.finished, fix=ON_FULL_DISK) as part:
         part.write_text(json.dumps({"run": run, "progress": asdict(progress)}, indent=1))
-    files.checkpoint.unlink(missing_ok=True)
-    for part in files.folder.glob("*.part"):  # of a killed run, where this one had no reason to write the file again
-        part.unlink()
+    for left in files.folder.glob(f"{files.checkpoint.name}*"):  # an unfinished one too, of a run that was killed
+        left.unlink()
 
 
 def _with_outputs(stream: keras.Model, objective: Objective | None) -> keras.Model:
@@ -210,9 +209,8 @@ def _arrays(stream: keras.Model, objective: Objective | None, source: BatchSourc
     targets = () if objective is None else objective.arrays
     missing = [name for name in targets if name not in source.inputs]
     if missing:
-        raise ConfigError(
-            f"the source lacks arrays that are targets of the objective: {', '.join(missing)}", found=", ".join(source.inputs)
-        )
+        problem = f"the source lacks arrays that are targets of the objective: {', '.join(missing)}"
+        raise ConfigError(problem, found=", ".join(source.inputs))
     return tuple(dict.fromkeys((*stream.input, *targets)))
 
 
@@ -363,12 +361,12 @@ def _read_finished(model: keras.Model, files: _Files, run: dict) -> Progress:
         state = json.loads(files.finished.read_text())
         progress = Progress.from_json(state["progress"])
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            "cannot be read as the record of a finished stage", file=files.finished, found=error,
-            fix="delete it, or train without --resume",
-        ) from error  # fmt: skip
+        problem, fix = "cannot be read as the record of a finished stage", "delete it, or train without --resume"
+        raise WeightsError(problem, file=files.finished, found=error, fix=fix) from error
     check_same_run(with_added_fields(state["run"]), run, files.finished)
     load_weights(model, files.weights)
+    for left in files.folder.glob(f"{files.checkpoint.name}*"):  # by a run that was killed before it could delete it
+        left.unlink()
     return progress
 
 

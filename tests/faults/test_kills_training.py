@@ -93,6 +93,24 @@ def test_a_checkpoint_that_was_not_finished_does_not_stay(tmp_path):
     assert not left_over(tmp_path)
 
 
+def test_killed_before_it_deletes_its_checkpoint(tmp_path):
+    config = replace(STAGE, epochs=1)
+    folder = tmp_path / STAGE.name
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        unlink = Path.unlink
+
+        def killed(path, **options):
+            if path.name == "checkpoint.npys" and (folder / "finished.json").exists():
+                raise KeyboardInterrupt
+            unlink(path, **options)
+
+        patch.setattr(Path, "unlink", killed)
+        train(tmp_path, config=config)
+    assert (folder / "finished.json").exists() and (folder / "checkpoint.npys").exists()
+    train(tmp_path, config=config)
+    assert not (folder / "checkpoint.npys").exists()
+
+
 def test_killed_while_it_deletes_an_earlier_run(tmp_path, monkeypatch):
     config = replace(STAGE, epochs=1)
     first = train(tmp_path, config=config)
