@@ -16,7 +16,7 @@ from suite.figures import Figure, Must, Settings, in_turns, median_figure, ratio
 from suite.made_caches import CLASSES, make_caches, open_source
 
 BATCH = StageConfig("benchmark").batch_size
-STEPS, ROUNDS = 4, 7
+STEPS, ROUNDS = 4, 5
 MUST = Must("<=", 1.1)
 
 
