@@ -70,11 +70,11 @@ class _Network:
     preprocessing: str
     least_size: int
     exact: int
-    """Convolutions at the beginning that compute in float32 always: a tenth of the work, most of bfloat16's error."""
+    """Convolutions at the beginning that compute in float32 always: ImageNet's ResNet-50 loses 40 times as much without."""
 
 
 _NETWORKS = {
-    "inception_v3": _Network(keras.applications.InceptionV3, "scaled", 75, 3),
+    "inception_v3": _Network(keras.applications.InceptionV3, "scaled", 75, 5),
     "resnet50": _Network(keras.applications.ResNet50, "caffe", 32, 5),
 }
 SENSORS = tuple(_NETWORKS)
