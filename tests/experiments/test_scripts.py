@@ -139,7 +139,6 @@ def test_every_argument_arrives(monkeypatch):
         ("preprocessing/extract_hand_features.py", "--data-root", "{empty}", "--poses", "{out}/p", "--cache", "{out}/h"),
         ("preprocessing/check_dataset.py", "{empty}"),
         ("preprocessing/verify_cache.py", "{empty}"),
-        ("benchmarks/extraction.py", "--data-root", "{empty}"),
         ("benchmarks/pose_inference.py", "--data-root", "{empty}"),
     ],
     ids=lambda command: command[0],
