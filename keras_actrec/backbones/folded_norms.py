@@ -23,27 +23,28 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
 
     Returns:
         The network without the batch norms that follow a 2D convolution whose result nothing else sees: scale and shift are in
-        the convolution's kernel and bias. The model itself where there is none, or where it is no flat functional model.
+        the convolution's kernel and bias. The model itself where there is none, where it is no flat functional model, or where
+        its weights are not finite.
     """
     folds = _folds(model)
     if not folds:
         return model
-    convolutions = {convolution: norm for norm, convolution in folds.items()}
+    weights = {
+        convolution: _folded_weights(model.get_layer(convolution), model.get_layer(norm)) for norm, convolution in folds.items()
+    }
+    if not all(np.isfinite(array).all() for arrays in weights.values() for array in arrays):
+        return model  # a ReLU that is one with its convolution makes 0 of NaN: broken weights would go unseen
 
     def with_bias(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
-        return type(layer).from_config(config | {"use_bias": True} if layer.name in convolutions else config)
+        return type(layer).from_config(config | {"use_bias": True} if layer.name in weights else config)
 
     def call(layer: keras.layers.Layer, *arguments, **settings):
         return arguments[0] if layer.name in folds else layer(*arguments, **settings)
 
     folded = keras.models.clone_model(model, clone_function=with_bias, call_function=call)
     for layer in weighted_layers(folded):
-        source = model.get_layer(layer.name)
-        if layer.name in convolutions:
-            layer.set_weights(_folded_weights(source, model.get_layer(convolutions[layer.name])))
-        else:
-            layer.set_weights(source.get_weights())
+        layer.set_weights(weights.get(layer.name) or model.get_layer(layer.name).get_weights())
     folded.trainable = False
     return folded
 

@@ -78,6 +78,13 @@ def test_a_layer_that_is_called_twice_stays():
     assert fold_batch_norms(model) is model
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_stay_seen(value):
+    model = two_branches()
+    model.get_layer("biased").bias.assign(np.full(4, value))
+    assert fold_batch_norms(model) is model
+
+
 def test_other_models_come_back_as_they_are():
     class Own(keras.Model):
         def __init__(self, size):
