@@ -26,6 +26,8 @@ from keras_actrec.training.strategies import build_strategy
 from keras_actrec.training.workers import AGAIN, Workers
 
 MULTIWORKER = "multiworker"
+SHARED_DISK = f"give a --cache-dir (or --workdir) on a disk that all machines share; then {AGAIN.partition(', then ')[2]}"
+"""What to do about a worker that does not see what another has written."""
 _SETTLE_SECONDS = 90.0
 """How long a network disk may take to show what another machine has written: NFS looks again after up to a minute."""
 _OF_ONE_MACHINE = ("workers",)
@@ -97,7 +99,7 @@ def whole_report(workers: Workers, report: ExtractionReport, clip_ids: Collectio
         raise CacheError(
             f"the cache is not complete, though all {workers.count} workers have written their shares", file=report.directory,
             found=f"{len(cache.missing_shards)} shards are missing here", expected="one folder that all workers see",
-            fix=f"give a --cache-dir (or --workdir) on a disk that all machines share; then {AGAIN.partition(', then ')[2]}",
+            fix=SHARED_DISK,
         )  # fmt: skip
     asked = set(clip_ids)
     return replace(report, left_out=tuple(entry for entry in cache.left_out if entry.clip_id in asked))

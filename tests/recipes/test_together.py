@@ -19,13 +19,13 @@ import tensorflow as tf
 
 from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.nucla import NorthwesternUCLA
-from keras_actrec.errors import CacheError, ConfigError
+from keras_actrec.errors import CacheError, ConfigError, DatasetError
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.extraction.run import ExtractionReport
 from keras_actrec.recipes import together
 from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
 from keras_actrec.recipes.rpan.run import run_rpan_experiment
-from keras_actrec.recipes.sta_hands.two_stream import run_two_stream
+from keras_actrec.recipes.sta_hands.two_stream import open_synthetic, run_two_stream
 from keras_actrec.recipes.together import check_same_run, chief_alone, connected, whole_report
 from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from keras_actrec.training.checkpoints import read_checkpoint
@@ -220,6 +220,14 @@ def test_workers_that_do_not_run_the_same_are_refused(tmp_path, mode, words):
 
 
 # Of one process ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_does_not_see_the_synthetic_data_set(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.chief_alone", lambda strategy, work: "elsewhere")
+    with pytest.raises(
+        DatasetError, match=r"synthetic_ntu: .*the first worker has made is not here.*disk that all machines share"
+    ):
+        open_synthetic(tmp_path, tiny_rpan.SYNTHETIC, strategy="multiworker")
 
 
 @pytest.mark.parametrize("strategy", ["mirrored", "none"])

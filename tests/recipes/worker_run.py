@@ -98,13 +98,13 @@ def _run_two_stream(folder: Path, synthetic, stage: Callable, shared: dict) -> N
         _leave(folder, "two_stream", run_two_stream(experiment))
 
 
-def _run_pose(folder: Path, pose) -> None:
+def _run_pose(folder: Path, pose, **changes) -> None:
     from keras_actrec.recipes.sta_hands.run import run_experiment
     from keras_actrec.recipes.sta_hands.two_stream import open_synthetic
     from tests.recipes.tiny_rpan import SYNTHETIC
 
     dataset = open_synthetic(pose.caches, SYNTHETIC, strategy=pose.strategy)
-    _leave(folder, "pose", run_experiment(dataset, pose))
+    _leave(folder, "pose", run_experiment(dataset, replace(pose, **changes)))
 
 
 def _run_selection(folder: Path, pose) -> None:
@@ -158,32 +158,29 @@ def _run_interrupted(folder: Path, pose, mode: str) -> None:
     from keras_actrec.training import multiworker
     from tests.training.worker_run import wait_for_epoch
 
-    calls, last = [], worker_index() == 1
+    shards, passes, last = [], [], worker_index() == 1
     finish, one_pass = PoseShardWriter.finish, multiworker._pass
 
     def finish_or_end(writer):
-        calls.append(writer)
-        if last and mode == "extracting" and len(calls) == 2:
+        shards.append(writer)
+        if last and mode == "extracting" and len(shards) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return finish(writer)
 
     def pass_or_end(*arguments):
-        calls.append(arguments)
-        if last and mode == "training" and len(calls) == 5:  # two of an epoch: training and validation
+        passes.append(arguments)
+        if last and mode == "training" and len(passes) == 5:  # two of an epoch: training and validation
             wait_for_epoch(folder / "pose" / "pose" / "checkpoint.npys", 2)
             os.kill(os.getpid(), signal.SIGKILL)
         return one_pass(*arguments)
 
-    if last and mode == "apart":
-        pose = replace(pose, cache_dir=folder / "elsewhere")
-    if last and mode == "different":
-        pose = replace(pose, holdout=0.2)
+    own = {"apart": {"cache_dir": folder / "elsewhere"}, "different": {"holdout": 0.2}}.get(mode, {}) if last else {}
     with (
         patch.object(PoseShardWriter, "finish", finish_or_end),
         patch.object(multiworker, "_pass", pass_or_end),
         patch("keras_actrec.recipes.together._SETTLE_SECONDS", 0),
     ):
-        _run_pose(folder, replace(pose, resume=True))
+        _run_pose(folder, pose, resume=True, **own)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import keras
 
 from keras_actrec.backbones.sensors import SensorConfig, build_sensor
 from keras_actrec.datasets.ntu import NTURGBD
-from keras_actrec.errors import WeightsError
+from keras_actrec.errors import DatasetError, WeightsError
 from keras_actrec.extraction.workers import share_gpus
 from keras_actrec.recipes.reports import ExperimentResult
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.sta_hands.run import run_experiment
-from keras_actrec.recipes.together import chief_alone, connected
+from keras_actrec.recipes.together import SHARED_DISK, chief_alone, connected
 from keras_actrec.synthetic.actions import SYNTHETIC_ACTIONS, synthetic_class_names
 from keras_actrec.synthetic.dataset import SyntheticConfig, write_synthetic_ntu
 from keras_actrec.training.config import StageConfig
@@ -113,6 +113,8 @@ def open_synthetic(caches: Path, config: SyntheticConfig, *, strategy: str = "no
     """
     root = caches / "synthetic_ntu"
     chief_alone(strategy, lambda: str(write_synthetic_ntu(root, config, workers=2)))
+    if not root.is_dir():
+        raise DatasetError("the synthetic data set that the first worker has made is not here", file=root, fix=SHARED_DISK)
     dataset = SyntheticNTU(root)
     log.info("%s\n%s", dataset.root, dataset.counts().to_string(na_rep="-"))
     return dataset
