@@ -224,9 +224,7 @@ def test_workers_that_do_not_run_the_same_are_refused(tmp_path, mode, words):
 
 def test_a_worker_that_does_not_see_the_synthetic_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_actrec.recipes.sta_hands.two_stream.chief_alone", lambda strategy, work: "elsewhere")
-    with pytest.raises(
-        DatasetError, match=r"synthetic_ntu: .*the first worker has made is not here.*disk that all machines share"
-    ):
+    with pytest.raises(DatasetError, match=r"synthetic_ntu: .*first worker has made is not here.*disk that all machines share"):
         open_synthetic(tmp_path, tiny_rpan.SYNTHETIC, strategy="multiworker")
 
 
