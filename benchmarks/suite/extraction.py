@@ -157,7 +157,8 @@ def prepare(folder: Path, work: Work, sensor) -> Extraction:
     with PoseCache(folder / "poses") as poses:
         options = poses.options
         tasks = [CropTask(clip, videos[clip], hand_centers(poses.pixels(clip), hands)) for clip in list(videos)[: work.clips]]
-    images = [batch.images for batch in crop_batches(tasks, crops, batch_size=work.batch_size)]
+    batches = crop_batches(tasks, crops, batch_size=work.batch_size)
+    images = [batch.images for batch in batches if batch.count]  # the last one only tells that the clip has ended
     start = time.perf_counter()
     model = build_sensor(sensor)
     network = batched(model, work.batch_size)
@@ -171,7 +172,7 @@ def prepare(folder: Path, work: Work, sensor) -> Extraction:
         directory=cache, index=index, pose_directory=folder / "poses", videos=videos, hands=hands, sensor=sensor, crops=crops,
         batch_size=work.batch_size, model=model,
     )  # fmt: skip
-    write, shards = job.open(None), iter(range(len(index.shards)))
+    write, shards = job.writer(network, None), iter(range(len(index.shards)))
 
     def bare() -> None:
         for batch in images:

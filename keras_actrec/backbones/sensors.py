@@ -63,6 +63,14 @@ class SensorConfig:
         if self.seed < 0:
             raise ConfigError("a seed must not be negative", found=self.seed)
 
+    @property
+    def computation(self) -> dict[str, object]:
+        """What decides the features beside the weights, for the options of a cache."""
+        options: dict[str, object] = {"name": self.name, "image_size": self.image_size, "dtype": self.dtype}
+        if self.dtype != "float32":
+            options["float32_convolutions"] = _NETWORKS[self.name].exact
+        return options
+
 
 @dataclass(frozen=True)
 class _Network:

@@ -71,7 +71,7 @@ def hand_feature_options(
     options = {
         "crop_size": crop_size,
         "pixel_size": pixel_size,
-        "sensor": {"name": sensor.name, "image_size": sensor.image_size, "dtype": sensor.dtype},
+        "sensor": sensor.computation,
         "cleaning": poses.options["cleaning"],
     }
     if "source_layout" in poses.options:
@@ -279,7 +279,10 @@ class HandFeatureJob:
         if threads is not None:
             limit_threads(threads)
         model = self.model or build_sensor(self.sensor, weights=self.weights)
-        network = batched(model, self.batch_size)
+        return self.writer(batched(model, self.batch_size), threads)
+
+    def writer(self, network: Callable[[np.ndarray], object], threads: int | None) -> Callable[[int, Tick], ShardResult]:
+        """The function that writes one shard with a network as `batched` makes it; arguments else as for `open`."""
         poses = PoseCache(self.pose_directory)
         cores = threads or available_cores()
         # Where the network computes on the cores as well, more threads would only take them from it.

@@ -100,6 +100,13 @@ def test_global_random_state_is_left_alone():
     assert np.array_equal(before, np.random.get_state()[1])
 
 
+def test_caches_know_which_convolutions_were_float32():
+    plain = {"name": "resnet50", "image_size": SIZE, "dtype": "float32"}
+    assert SensorConfig("resnet50", "random", SIZE).computation == plain
+    half = SensorConfig("resnet50", "random", SIZE, "bfloat16").computation
+    assert half == plain | {"dtype": "bfloat16", "float32_convolutions": 5}
+
+
 def test_bfloat16_computes_about_the_same(sensor, images):
     half = build_sensor(SensorConfig("resnet50", "random", SIZE, "bfloat16"), weights=sensor.get_weights())
     exact, rough = np.asarray(sensor(images)), np.asarray(half(images))
