@@ -20,7 +20,8 @@ from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.extraction.poses import clips_with_poses
 from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there
+from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
+from keras_actrec.extraction.workers import Workers
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.optical_flow import FlowConfig, flow_frames, flow_method
 from keras_actrec.video.time_limit import CLIP_SECONDS

@@ -20,8 +20,9 @@ from keras_actrec.cache.reader import PoseCache
 from keras_actrec.cache.schema import CLIPS_PER_SHARD, FRAME_CUBES, CacheOptions, plan_cache
 from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
+from keras_actrec.extraction.shard_job import one_there
 from keras_actrec.extraction.view_maps import Arrays, Loader, Network, ViewJob, check_positive, graph_network
-from keras_actrec.extraction.workers import Workers, in_this_process, one_there, share_gpus
+from keras_actrec.extraction.workers import Workers, in_this_process, share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.video.clip_pictures import Pictures, VideoPictures
 from keras_actrec.video.frame_clips import FrameClipConfig, test_views, training_views, view_joints, view_pictures

@@ -32,16 +32,8 @@ from keras_actrec.extraction.crop_stream import (
 )
 from keras_actrec.extraction.poses import clips_with_poses, dataset_layout
 from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
-from keras_actrec.extraction.workers import (
-    ShardResult,
-    Tick,
-    Workers,
-    available_cores,
-    in_this_process,
-    limit_threads,
-    one_there,
-    share_gpus,
-)
+from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
+from keras_actrec.extraction.workers import Workers, available_cores, in_this_process, limit_threads, share_gpus
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence

@@ -22,7 +22,8 @@ from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.errors import CacheError, ConfigError, VideoError
 from keras_actrec.extraction.poses import clips_with_poses
 from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there
+from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
+from keras_actrec.extraction.workers import Workers
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.person_boxes import BOX_MODES, WHOLE, crop_box, person_boxes, whole_frame_boxes

@@ -14,7 +14,8 @@ from keras_actrec.cache.writer import PoseShardWriter
 from keras_actrec.datasets.record import ActionDataset, ClipRecord, LeftOut
 from keras_actrec.errors import ActrecError, CacheError, DatasetError
 from keras_actrec.extraction.run import ExtractionReport, run_extraction
-from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there
+from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
+from keras_actrec.extraction.workers import Workers
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig, clip_pose_tensor

@@ -19,7 +19,7 @@ from types import ModuleType
 from keras_actrec.cache.writer import part_name, remove_parts_of
 from keras_actrec.errors import ActrecError, CacheError, ConfigError
 from keras_actrec.extraction.ray_cluster import RayCluster, connected
-from keras_actrec.extraction.workers import ShardJob, ShardResult, Tick
+from keras_actrec.extraction.shard_job import ShardJob, ShardResult, Tick
 from keras_actrec.files import process_runs
 from keras_actrec.version import __version__
 

@@ -20,7 +20,8 @@ from keras_actrec.datasets.files import walk_folders
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, VideoError
 from keras_actrec.extraction.run import check_run
-from keras_actrec.extraction.workers import ShardResult, Tick, Workers, one_there, run_shards
+from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
+from keras_actrec.extraction.workers import Workers, run_shards
 from keras_actrec.files import whole_file
 from keras_actrec.progress import progress_bar
 from keras_actrec.video.rescale import VIDEO_SUFFIXES, RescaleConfig, remove_stale_part, rescale_video

@@ -15,7 +15,8 @@ from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.cache.writer import remove_stale_parts
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import CacheError, ConfigError
-from keras_actrec.extraction.workers import ShardJob, ShardResult, Workers, run_shards
+from keras_actrec.extraction.shard_job import ShardJob, ShardResult
+from keras_actrec.extraction.workers import Workers, run_shards
 from keras_actrec.progress import progress_bar
 
 

@@ -18,7 +18,8 @@ from keras_actrec.cache.person_clips import PersonClips, open_person_clips
 from keras_actrec.cache.schema import CacheIndex
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import ActrecError, ConfigError, WeightsError
-from keras_actrec.extraction.workers import ShardResult, Tick, Workers, available_cores, in_this_process, limit_threads
+from keras_actrec.extraction.shard_job import ShardResult, Tick
+from keras_actrec.extraction.workers import Workers, available_cores, in_this_process, limit_threads
 
 BATCH_SIZE = 2
 _MOST_CLIPS_AHEAD = 4

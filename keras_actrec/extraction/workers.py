@@ -6,65 +6,23 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Protocol
 
-from keras_actrec.datasets.record import LeftOut
 from keras_actrec.errors import ActrecError, CacheError
 from keras_actrec.extraction.ray_cluster import RayCluster
+from keras_actrec.extraction.ray_shards import run_on_cluster
+from keras_actrec.extraction.shard_job import ShardJob, ShardResult, Tick
 
 Workers = int | RayCluster
 """Who writes the shards: this process (1), so many processes of this machine, or workers on a Ray cluster."""
-
-Tick = Callable[[int], None]
-"""Called with the number of clips that were finished since the last call."""
-
-
-@dataclass(frozen=True)
-class ShardResult:
-    """What writing one shard gave: clips written, clips left out, crops (through a network, or written), remarks."""
-
-    shard: int
-    done: int
-    left_out: tuple[LeftOut, ...] = ()
-    crops: int = 0
-    notes: tuple[str, ...] = ()
-
-
-class ShardJob(Protocol):
-    """Something that writes shards. It is pickled to the workers, so it holds descriptions, not open files or networks.
-
-    Attributes:
-        directory: where the shards are written.
-    """
-
-    @property
-    def directory(self) -> Path: ...
-
-    def reads(self) -> Iterable[Path]:
-        """A file or folder of each kind that the job reads and that is there: a worker on another machine has to see them, or
-        it would leave out every clip that it gets."""
-
-    def open(self, threads: int | None) -> Callable[[int, Tick], ShardResult]:
-        """Prepares the process that will work (builds the network, …) and returns the function that writes one shard.
-
-        `threads`: how many the process may use; None leaves the process as it is.
-        """
 
 
 def in_this_process(workers: Workers) -> bool:
     """Whether the process that calls writes the shards itself."""
     return workers == 1
-
-
-def one_there(paths: Iterable[Path | None]) -> tuple[Path, ...]:
-    """The first of some paths that is there, if any: what `ShardJob.reads` gives for files of a kind."""
-    found = next((path for path in paths if path is not None and path.exists()), None)
-    return () if found is None else (found,)
 
 
 def available_cores() -> int:
@@ -104,8 +62,6 @@ def run_shards(job: ShardJob, shards: Sequence[int], *, workers: Workers, tick: 
     if not shards:
         return []
     if isinstance(workers, RayCluster):
-        from keras_actrec.extraction.ray_shards import run_on_cluster  # it takes names from here
-
         return run_on_cluster(job, shards, workers, tick)
     if in_this_process(workers):
         write = job.open(None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_actrec.datasets.ntu_skeleton import write_ntu_skeleton
-from keras_actrec.extraction.workers import ShardResult
+from keras_actrec.extraction.shard_job import ShardResult
 from keras_actrec.skeletons.layout import KINECT_V2
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.write import write_video
