@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import keras
 
-from keras_actrec.layers.wide_dense import WideDense
+from keras_actrec.layers.dense import Dense
 from keras_actrec.models.sta_hands_config import STAHandsConfig
 
 POSE_PREFIX = "pose_"
@@ -20,7 +20,7 @@ POSE_PREFIX = "pose_"
 def pose_network(pose, config: STAHandsConfig):
     """f_sk, eq. 1, in the variant that the configuration names: X (B, T, W, 3) → s (B, pose_features)."""
     features = _res_tcn(pose, config) if config.pose_network == "res_tcn" else _convolutional(pose, config)
-    return WideDense(config.pose_features, activation="relu", name=f"{POSE_PREFIX}features")(features)
+    return Dense(config.pose_features, activation="relu", name=f"{POSE_PREFIX}features")(features)
 
 
 def _convolutional(pose, config: STAHandsConfig):

@@ -202,7 +202,7 @@ def test_no_network_names_the_three_ways_out(monkeypatch):
             raise Exception("URL fetch failure on https://…: Name or service not known")
         return real.build(weights=weights, **options)
 
-    monkeypatch.setitem(sensors._NETWORKS, "resnet50", sensors._Network(offline, real.preprocessing, real.least_size))
+    monkeypatch.setitem(sensors._NETWORKS, "resnet50", sensors._Network(offline, real.preprocessing, real.least_size, 5))
     with pytest.raises(WeightsError, match=r"resnet50.*URL fetch failure") as error:
         build_sensor(SensorConfig("resnet50", "imagenet", SIZE))
     for way in ("download them once", "--sensor-weights FILE", "--sensor-weights random"):

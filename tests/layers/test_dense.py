@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_actrec.errors import ConfigError
-from keras_actrec.layers.wide_dense import WideDense
+from keras_actrec.layers.dense import Dense
 from tests.harness import make_nonzero, random_array, run_layer_test
 
 UNITS = 5
@@ -17,8 +17,8 @@ UNITS = 5
 @pytest.mark.parametrize("rows", [1, 3])
 def test_layer_contract(rows, tmp_path):
     run_layer_test(
-        WideDense,
-        init_kwargs={"units": UNITS, "activation": "relu"},
+        Dense,
+        init_kwargs={"units": UNITS, "activation": "tanh"},
         inputs={"inputs": random_array((rows, 96), 1)},
         expected_output_shapes=((rows, UNITS),),
         expected_weights={"kernel": (96, UNITS), "bias": (UNITS,)},
@@ -29,7 +29,7 @@ def test_layer_contract(rows, tmp_path):
 @pytest.mark.parametrize("size", [96, 49, 7], ids=["parts", "few parts", "a prime number"])
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_equals_dense(size, activation):
-    layer, plain = (kind(UNITS, activation=activation) for kind in (WideDense, keras.layers.Dense))
+    layer, plain = (kind(UNITS, activation=activation) for kind in (Dense, keras.layers.Dense))
     for one in (layer, plain):
         one.build((None, size))
     make_nonzero(layer.weights)
@@ -44,7 +44,7 @@ def test_equals_dense(size, activation):
 
 
 def test_one_row_is_summed_in_parts():
-    layer = WideDense(UNITS)
+    layer = Dense(UNITS)
     layer.build((None, 96))
     shapes = []
     for rows in (1, 2):
@@ -55,6 +55,6 @@ def test_one_row_is_summed_in_parts():
 
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ConfigError, match="units has to be positive"):
-        WideDense(0)
+        Dense(0)
     with pytest.raises(ConfigError, match="size of a row has to be known"):
-        WideDense(UNITS).build((None, 4, 96))
+        Dense(UNITS).build((None, 4, 96))

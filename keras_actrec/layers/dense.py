@@ -11,12 +11,14 @@ _PARTS = 48
 
 
 @keras.saving.register_keras_serializable(package="keras_actrec")
-class WideDense(keras.layers.Layer):
+class Dense(keras.layers.Layer):
     """σ (x W + b), as `keras.layers.Dense` has it, whose weights it takes; a single row is summed in parts at inference,
     where the number of rows is known when the function is compiled.
 
+    Its name is Dense's too: files of weights number layers by the names of their classes, and stay as they were.
+
     Of one row nothing but reading W takes time. XLA has one core read all of it; in parts all cores do, in half the time (98 MB
-    on 2 cores: 2.8 instead of 5.6 ms). TensorFlow without XLA takes a fifth longer for it. Results differ from Dense's by
+    on 2 cores: 2.8 instead of 5.6 ms). TensorFlow without XLA takes a fifth longer for it. Results differ from Keras's by
     rounding.
 
     Shapes: (B, D) → (B, units).
@@ -34,13 +36,13 @@ class WideDense(keras.layers.Layer):
     ):
         super().__init__(trainable=trainable, name=name, dtype=dtype)
         if units < 1:
-            raise ConfigError("WideDense: units has to be positive", found=units, fix="give at least 1")
+            raise ConfigError("Dense: units has to be positive", found=units, fix="give at least 1")
         self.units = units
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
         if len(input_shape) != 2 or input_shape[-1] is None:
-            raise ConfigError("WideDense: the size of a row has to be known", found=tuple(input_shape), expected="(batch, D)")
+            raise ConfigError("Dense: the size of a row has to be known", found=tuple(input_shape), expected="(batch, D)")
         self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], self.units), initializer="glorot_uniform")
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
