@@ -15,6 +15,11 @@ _FEW = 4
 """Rows up to which all hands go through the LSTM's kernel at once: N times the products, but the kernel is read once."""
 
 
+def _twice(rows, kernel):
+    """(B, D) · (D, A), each row computed twice: of a single one XLA makes a slow loop on CPUs, 3 ms more over 20 steps."""
+    return ops.matmul(ops.stack([rows, rows], axis=1), kernel)[:, 0]
+
+
 @keras.saving.register_keras_serializable(package="keras_actrec")
 class SpatialAttentionLSTM(keras.layers.Layer):
     """Spatial attention over N hands inside an LSTM (equations 3 to 5), for a fixed number of steps T.
@@ -88,7 +93,8 @@ class SpatialAttentionLSTM(keras.layers.Layer):
     def call(self, hands, pose_features=None, training=False):
         from_pose = self.hidden_bias  # the part of the hidden layer that is the same at every step
         if pose_features is not None:
-            from_pose = from_pose + ops.matmul(pose_features, self.hidden_kernel[self.units :])
+            product = ops.matmul if training else _twice
+            from_pose = from_pose + product(pose_features, self.hidden_kernel[self.units :])
         if training:
             return self._steps(hands, from_pose)
         # `call` never sees a symbolic tensor (see compute_output_spec), so the batch size is a real one here: a number, or a
@@ -122,8 +128,7 @@ class SpatialAttentionLSTM(keras.layers.Layer):
         projected, hidden_kernel = self._projected(hands, present), self.hidden_kernel[: self.units]
         states, attention = [], []
         for step in range(hands.shape[1]):
-            # Each row twice: of a single one XLA makes a slow loop on CPUs, 3 ms more over 20 steps.
-            from_state = ops.matmul(ops.stack([state, state], axis=1), hidden_kernel)[:, 0]
+            from_state = _twice(state, hidden_kernel)
             weights = self._attend(from_state + from_pose, present, step)
             # A product and a sum: XLA makes one loop of them on CPUs, where it computes an einsum of few rows slowly.
             gates = ops.sum(ops.expand_dims(ops.cast(weights, self.compute_dtype), -1) * projected[:, step], axis=1)

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_actrec.errors import ConfigError
 from keras_actrec.layers.attention import attention_dtype, attention_weights
+from keras_actrec.layers.dense import Dense
 
 
 @keras.saving.register_keras_serializable(package="keras_actrec")
@@ -64,7 +65,7 @@ class TemporalAttentionPooling(keras.layers.Layer):
             context_size += spatial_attention_shape[1] * spatial_attention_shape[2]
         if pose_features_shape is not None:
             context_size += pose_features_shape[-1]
-        self.hidden = keras.layers.Dense(self.attention_units, activation="sigmoid", name="hidden", dtype=self.dtype_policy)
+        self.hidden = Dense(self.attention_units, activation="sigmoid", name="hidden", dtype=self.dtype_policy)
         self.hidden.build((None, context_size))
         self.scores = keras.layers.Dense(features_shape[1], name="scores", dtype=self.dtype_policy)
         self.scores.build((None, self.attention_units))
