@@ -111,9 +111,9 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def computes_in_bfloat16() -> bool:
     """Whether the processor has instructions for it (AVX-512, AMX, ARM), or there is a GPU."""
-    import tensorflow as tf
+    from keras_actrec.backbones.devices import has_gpu
 
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         return True
     about = Path("/proc/cpuinfo")
     names = set(about.read_text().split()) if about.exists() else set()

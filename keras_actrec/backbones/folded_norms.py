@@ -30,7 +30,7 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     if not folds:
         return model
     weights = {
-        convolution: _folded_weights(model.get_layer(convolution), model.get_layer(norm)) for norm, convolution in folds.items()
+        convolution: folded_weights(model.get_layer(convolution), model.get_layer(norm)) for norm, convolution in folds.items()
     }
     if not all(np.isfinite(array).all() for arrays in weights.values() for array in arrays):
         return model  # a ReLU that is one with its convolution makes 0 of NaN: broken weights would go unseen
@@ -102,7 +102,7 @@ def _folds_into(norm: keras.layers.Layer, layer: keras.layers.Layer) -> bool:
     return layer.data_format == "channels_last" and layer.activation is keras.activations.linear and axis in (-1, 3)
 
 
-def _folded_weights(convolution: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> list[np.ndarray]:
+def folded_weights(convolution: keras.layers.Layer, norm: keras.layers.BatchNormalization) -> list[np.ndarray]:
     """Kernel and bias of a convolution together with its batch norm; computed in float64, float32."""
     mean, variance = (keras.ops.convert_to_numpy(w).astype("float64") for w in (norm.moving_mean, norm.moving_variance))
     scale = 1.0 / np.sqrt(variance + norm.epsilon)

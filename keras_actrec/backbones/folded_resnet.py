@@ -18,6 +18,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_actrec.backbones.devices import has_gpu
+from keras_actrec.backbones.folded_norms import folded_weights
 from keras_actrec.backbones.inflated_resnet import (
     BLOCKS,
     STEM_FILTERS,
@@ -201,20 +203,12 @@ def fastest_for_inference(model: keras.Model) -> keras.Model:
     Args:
         model: any backbone.
     """
-    if _has_gpu():
+    if has_gpu():
         return model
     try:
         return folded_for_inference(model)
     except ConfigError:  # another network, or another type than float32
         return model
-
-
-def _has_gpu() -> bool:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))  # which, unlike that of Keras, starts no device
-    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def _folded(clip, structure: str, blocks: list[int], widths: list[int], *, name: str) -> keras.Model:
@@ -240,10 +234,6 @@ def _folded(clip, structure: str, blocks: list[int], widths: list[int], *, name:
     return keras.Model(clip, maps, name=name)
 
 
-def _folded_weights(model: keras.Model, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of a convolution together with its batch norm."""
-    norm = model.get_layer(name.removesuffix("conv") + "bn")
-    gamma, beta, mean, variance = (array.astype("float64") for array in norm.get_weights())
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    (kernel,) = model.get_layer(name).get_weights()
-    return (kernel * scale).astype("float32"), (beta - mean * scale).astype("float32")
+def _folded_weights(model: keras.Model, name: str) -> list[np.ndarray]:
+    """Kernel and bias of a convolution together with the batch norm that is named after it."""
+    return folded_weights(model.get_layer(name), model.get_layer(name.removesuffix("conv") + "bn"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_actrec.backbones.devices import has_gpu
 from keras_actrec.backbones.folded_norms import fold_batch_norms
 from keras_actrec.backbones.sensors import FEATURE_SIZE, SensorConfig, build_sensor, weights_checksum
 from keras_actrec.cache.reader import PoseCache
@@ -278,7 +279,7 @@ class HandFeatureJob:
         poses = PoseCache(self.pose_directory)
         cores = threads or available_cores()
         # Where the network computes on the cores as well, more threads would only take them from it.
-        decode_threads = cores if _on_gpu() else max(1, cores // 2)
+        decode_threads = cores if has_gpu() else max(1, cores // 2)
         return lambda shard, tick: self._write(network, poses, decode_threads, shard, tick)
 
     def _write(self, network: Callable, poses: PoseCache, decode_threads: int, shard: int, tick: Tick) -> ShardResult:
@@ -303,12 +304,6 @@ class HandFeatureJob:
                     tick(1)
             writer.finish()
         return ShardResult(shard, len(clips) - len(left_out), tuple(left_out), crops, tuple(notes))
-
-
-def _on_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _check_sizes(crop_size: int, pixel_size: tuple[int, int] | None, batch_size: int) -> None:
