@@ -173,10 +173,13 @@ class JHMDB:
         return read_jhmdb_skeleton(record.skeleton)
 
     def protocols(self) -> Mapping[str, Split]:
-        """ "split1", "split2" and "split3", each restricted to `records`."""
-        names = [record.clip_id for record in self.records]
+        """ "split1", "split2" and "split3", each restricted to `records`; they know the side of the others too."""
+        names, others = [record.clip_id for record in self.records], [clip.clip_id for clip in self.left_out]
         return {
-            protocol: Split(*(tuple(n for n in names if sides.get(n) == side) for side in ("train", "test")))
+            protocol: Split(
+                *(tuple(n for n in names if sides.get(n) == side) for side in ("train", "test")),
+                left_out={n: sides[n] for n in others if sides.get(n) in ("train", "test")},
+            )
             for protocol, sides in self._lists.items()
         }
 

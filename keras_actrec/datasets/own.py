@@ -114,10 +114,13 @@ class OwnDataset:
         return self._read(record.skeleton, self.layout)
 
     def protocols(self) -> Mapping[str, Split]:
-        """A protocol per column whose name starts with "split", restricted to `records`."""
-        ids = [record.clip_id for record in self.records]
+        """A protocol per column whose name starts with "split", restricted to `records`; the others have a side too."""
+        ids, others = [record.clip_id for record in self.records], [clip.clip_id for clip in self.left_out]
         return {
-            column: Split(*(tuple(clip for clip in ids if side_of[clip] == side) for side in SIDES))
+            column: Split(
+                *(tuple(clip for clip in ids if side_of[clip] == side) for side in SIDES),
+                left_out={clip: side_of[clip] for clip in others},
+            )
             for column, side_of in self._sides.items()
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -50,10 +50,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Split:
-    """Clip ids of one protocol; no id is in both."""
+    """Clip ids of one protocol; no id is in both.
+
+    Attributes:
+        train, test: the clips that can be used.
+        left_out: clip that the data set left out → its side, "train" or "test", where that is known.
+    """
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,11 @@ class SubsequenceSource(ClipSource):
         """Rows of a test batch per clip: K for each view."""
         return self.sampling.subsequences * len(self.views)
 
+    @property
+    def plain_rows(self) -> int:
+        """The first rows of a clip in a test batch: those of its plain view."""
+        return self.sampling.subsequences
+
     def with_views(self, views: Sequence[str]) -> SubsequenceSource:
         """The same source with further views of every test sub-sequence, see `keras_actrec.skeletons.views`.
 

@@ -102,13 +102,14 @@ def listed_parts(
         DatasetError: see `clip_parts`.
         DiskFullError: no space left.
     """
-    workers.chief_does(lambda: _list_left_out(experiment.workdir, left_out))
+    workers.chief_does(lambda: _list_left_out(experiment.workdir, left_out, split))
     parts = clip_parts(dataset, split, source, experiment)
     clips = ", ".join(f"{len(ids)} {name}" for name, ids in parts.items())
     log.info("%s %s: clips: %s; %d left out", dataset.name, experiment.protocol, clips, len(left_out))
     return parts
 
 
-def _list_left_out(workdir: Path, left_out: Sequence[LeftOut]) -> None:
+def _list_left_out(workdir: Path, left_out: Sequence[LeftOut], split: Split) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
-    write_left_out(workdir / "left_out.csv", left_out)
+    sides = {**dict.fromkeys(split.train, "train"), **dict.fromkeys(split.test, "test"), **split.left_out}
+    write_left_out(workdir / "left_out.csv", left_out, side_of=lambda clip: sides.get(clip, ""))

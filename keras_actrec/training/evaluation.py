@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,12 +17,13 @@ from keras_actrec.errors import ConfigError, WeightsError
 from keras_actrec.files import whole_file
 from keras_actrec.pipelines.tf_data import BatchSource, LoaderErrors, clips_per_batch, evaluation_dataset, steps_per_epoch
 from keras_actrec.training import metrics
+from keras_actrec.training.attention import attention_summaries
 from keras_actrec.training.multiworker import predict_workers
 from keras_actrec.training.workers import Workers
 
 STREAMS: Mapping[str, str] = MappingProxyType({"pose": "pose_logits", "rgb": "rgb_logits", "fused": "logits"})
 POOLINGS = ("mean", "max")
-_SCORES = "scores_"
+_SCORES, _ATTENTION = "scores_", "attention_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Evaluation:
             the highest of softmax scores, whose rows then do not sum to 1.
         subsequences: sub-sequences per clip, K.
         pooling: how, "mean" or "max".
+        attention: name → float32 (n, …): what the network attended to, mean over the sub-sequences of a clip; see
+            `keras_actrec.training.attention.attention_summaries`. Empty without attention, and for scores read from a file.
 
     Raises:
         ConfigError: the arrays do not fit each other, or an unknown pooling.
@@ -46,6 +49,7 @@ class Evaluation:
     scores: Mapping[str, np.ndarray]
     subsequences: int
     pooling: str = "mean"
+    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         _check_pooling(self.pooling)
@@ -96,6 +100,9 @@ def evaluate(
 ) -> Evaluation:
     """Tests a model on all sub-sequences of some clips, in one pass for all streams (STA-Hands and VPN, section 4).
 
+    The same pass notes what the network attended to. Of a clip that is also tested mirrored, or with its people the other way
+    round, the rows of its plain view count there, in which a hand is the hand that it says.
+
     Args:
         model: a model with a dict of outputs, built under the strategy that is to run it.
         source: where the test sub-sequences come from; it is asked for the model's inputs only.
@@ -117,7 +124,8 @@ def evaluate(
     strategy = model.distribute_strategy
     clips = clips_per_batch(source, batch_rows, strategy.num_replicas_in_sync)
     with strategy.scope():
-        scorer = keras.Model(model.input, outputs)
+        summaries = {f"{_ATTENTION}{name}": tensor for name, tensor in attention_summaries(model).items()}
+        scorer = keras.Model(model.input, {**outputs, **summaries})
     workers = Workers.of(strategy)
     with workers.watched(), LoaderErrors() as errors:
         batches = evaluation_dataset(
@@ -125,18 +133,19 @@ def evaluate(
             worker=(workers.index, workers.count),
         ).map(lambda inputs, labels, weights: inputs)  # fmt: skip
         if workers.count > 1:
-            logits = predict_workers(scorer, batches, workers=workers, steps=steps_per_epoch(len(clip_ids), clips))
+            found = predict_workers(scorer, batches, workers=workers, steps=steps_per_epoch(len(clip_ids), clips))
         else:
-            logits = scorer.predict(batches, verbose=1 if sys.stdout.isatty() else 2)
-        rows = min(len(scores) for scores in logits.values())
+            found = scorer.predict(batches, verbose=1 if sys.stdout.isatty() else 2)
+        rows = min(len(array) for array in found.values())
         if rows < len(clip_ids) * source.test_rows:  # see EveryBatch
             raise tf.errors.DataLossError(None, None, f"the test ended early: {rows} rows of {len(clip_ids)} clips")
     return Evaluation(
         clip_ids=tuple(clip_ids),
         labels=np.array([source.label(clip) for clip in clip_ids], np.int32),
-        scores={stream: _pooled(logits[stream], len(clip_ids), source.test_rows, pooling) for stream in outputs},
+        scores={stream: _pooled(found[stream], len(clip_ids), source.test_rows, pooling) for stream in outputs},
         subsequences=source.test_rows,
         pooling=pooling,
+        attention={name.removeprefix(_ATTENTION): _mean_of_plain(found[name], len(clip_ids), source) for name in summaries},
     )
 
 
@@ -164,6 +173,14 @@ def _pooled(values: np.ndarray, clips: int, rows: int, pooling: str) -> np.ndarr
     """(padded clips · rows, classes) → float32 (clips, classes); padding is cut off."""
     values = values[: clips * rows].reshape(clips, rows, -1)
     return values.max(axis=1).astype(np.float32) if pooling == "max" else values.mean(axis=1, dtype=np.float32)
+
+
+def _mean_of_plain(values: np.ndarray, clips: int, source: BatchSource) -> np.ndarray:
+    """(padded clips · rows, …) → float32 (clips, …), the mean over the rows that show a clip as it is."""
+    rows = source.test_rows
+    plain = getattr(source, "plain_rows", rows)
+    values = values[: clips * rows].reshape(clips, rows, *values.shape[1:])
+    return values[:, :plain].mean(axis=1, dtype=np.float32)
 
 
 def save_scores(path: str | Path, evaluation: Evaluation) -> None:

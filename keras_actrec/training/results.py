@@ -8,7 +8,7 @@ import math
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -97,17 +97,23 @@ def write_metrics(
     return content
 
 
-def write_left_out(path: str | Path, left_out: Sequence[LeftOut]) -> None:
-    """Writes the clips that were left out as CSV: clip_id, stage, reason, file. Without any, the header alone.
+def write_left_out(path: str | Path, left_out: Sequence[LeftOut], *, side_of: Callable[[str], str] = lambda _: "") -> None:
+    """Writes the clips that were left out as CSV: clip_id, stage, reason, file, side. Without any, the header alone.
+
+    Args:
+        path: file to write.
+        left_out: the clips.
+        side_of: clip id → side of the protocol, "train" or "test", "" where that is not known: a left-out test clip is one that
+            the model did not recognise, when its accuracy is compared with that of a model that took it.
 
     Raises:
         DiskFullError: no space left.
     """
-    names = [field.name for field in fields(LeftOut)]
+    names = [*(field.name for field in fields(LeftOut)), "side"]
     with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(asdict(clip) for clip in left_out)
+        writer.writerows({**asdict(clip), "side": side_of(clip.clip_id)} for clip in left_out)
 
 
 def _count_left_out(left_out: Sequence[LeftOut]) -> dict[str, object]:

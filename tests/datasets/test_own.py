@@ -257,6 +257,7 @@ def test_clips_without_files_are_left_out(tmp_path):
         LeftOut("d", "index", "no such file", str(tmp_path / "poses" / "d.json")),
     )
     assert dataset.protocols() == {"split": Split(("a",), ("c",))}
+    assert dataset.protocols()["split"].left_out == {"b": "train", "d": "test"}, "what they count for is known"
     assert dataset.class_names == ("cut", "pour", "stir"), "labels do not move when a file goes missing"
 
 

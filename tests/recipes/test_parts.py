@@ -150,7 +150,8 @@ def test_left_out_clips_are_listed_and_counted(tmp_path, caplog):
         parts = listed_parts(dataset, SPLIT, source, left_out, options, connected("none"))
     assert parts == clip_parts(dataset, SPLIT, source, options)
     listed = (options.workdir / "left_out.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in listed[1:]] == ["s1c1", "s9c1"]
+    found = [(line.split(",")[0], line.split(",")[-1]) for line in listed[1:]]
+    assert found == [("s1c1", "train"), ("s9c1", "test")]
     sizes = ", ".join(f"{len(clips)} {name}" for name, clips in parts.items())
     assert caplog.messages == [f"small cross_subject: clips: {sizes}; 2 left out"]
 

@@ -86,12 +86,14 @@ def test_extra_results_replace_nothing(tmp_path):
 
 
 def test_left_out_clips_as_a_table(tmp_path):
-    write_left_out(tmp_path / "left_out.csv", LEFT_OUT)
+    sides = {LEFT_OUT[0].clip_id: "test", LEFT_OUT[2].clip_id: "train"}
+    write_left_out(tmp_path / "left_out.csv", LEFT_OUT, side_of=lambda clip: sides.get(clip, ""))
     table = pd.read_csv(tmp_path / "left_out.csv", keep_default_na=False)
-    assert list(table.columns) == ["clip_id", "stage", "reason", "file"]
+    assert list(table.columns) == ["clip_id", "stage", "reason", "file", "side"]
+    assert list(table.pop("side")) == ["test", "", "train"]
     assert [LeftOut(*row) for row in table.itertuples(index=False)] == list(LEFT_OUT)
 
 
 def test_no_left_out_clips_leave_the_header(tmp_path):
     write_left_out(tmp_path / "left_out.csv", ())
-    assert (tmp_path / "left_out.csv").read_text().strip() == "clip_id,stage,reason,file"
+    assert (tmp_path / "left_out.csv").read_text().strip() == "clip_id,stage,reason,file,side"

@@ -224,16 +224,17 @@ def _train(run: RPANRun, stream: _Stream, parts: Parts, *, joints: bool) -> _Tra
 
 def _evaluate(run: RPANRun, streams: list[_Stream], trained: Mapping[str, _Trained], clip_ids: tuple[str, ...]) -> Evaluation:
     """The scores of each stream, logits averaged over the test views, and of both together."""
-    scores, last = {}, None
+    scores, attention, last = {}, {}, None
     for stream in streams:
         last = evaluate(
             trained[stream.name].model, stream.source, clip_ids, streams={stream.name: "logits"}, pooling="mean",
             batch_rows=_TEST_ROWS[run.experiment.train],
         )  # fmt: skip
         scores |= last.scores
+        attention |= {f"{stream.name}.{name}": array for name, array in last.attention.items()}
     if len(streams) == 2:
         scores[FUSED] = fused_scores(scores[RGB], scores[FLOW], run.experiment.fusion)
-    return Evaluation(last.clip_ids, last.labels, scores, last.subsequences, last.pooling)
+    return Evaluation(last.clip_ids, last.labels, scores, last.subsequences, last.pooling, attention)
 
 
 def fused_scores(rgb: np.ndarray, flow: np.ndarray, weights: tuple[float, float]) -> np.ndarray:
