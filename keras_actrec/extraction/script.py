@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from keras_actrec.cache.schema import CLIPS_PER_SHARD
+from keras_actrec.datasets.catalogue import DATASETS
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.ray_cluster import RayCluster
 from keras_actrec.extraction.workers import Workers
@@ -12,6 +14,18 @@ from keras_actrec.video.time_limit import CLIP_SECONDS
 
 _LOCAL = "local"
 _ADDRESSES = "auto, HOST:PORT or ray://HOST:PORT; without an address one of this machine, for this run"
+
+
+CONFIG_TITLE = "what the cache holds (another choice needs another folder)"
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """Adds --dataset and --data-root; without a default, --dataset has to be given."""
+    text = "name of the data set, see `keras-actrec datasets list`; own is a CSV of your own clips"
+    text += "" if default is None else " (default: %(default)s)"
+    parser.add_argument("--dataset", choices=DATASETS, default=default, required=default is None, metavar="NAME", help=text)
+    root = "folder of the data set, with its files in any sub-folders; of own: the CSV file"
+    parser.add_argument("--data-root", type=Path, required=True, metavar="FOLDER", help=root)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-import runpy
-import sys
 from dataclasses import replace
 
 import pytest
 
 from keras_actrec.cache.reader import PoseCache
+from keras_actrec.cli.extraction import poses
+from keras_actrec.cli.main import parse
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset
 from keras_actrec.recipes.sta_hands.pose import PAPER, SETTINGS, TUNED, pose_experiment, task_of
 from keras_actrec.recipes.sta_hands.run import prepare_source
@@ -25,7 +26,7 @@ OF_TUNED = ("--order", "no_repeats", "--scale", "body")
 def documented() -> dict[tuple[str, str], tuple[str, ...]]:
     """(Data set, preset) → options, from the table in the script's help."""
     options = {}
-    lines = runpy.run_path(str(SCRIPT))["__doc__"].splitlines()
+    lines = poses.HELP.splitlines()
     (head,) = [index for index, line in enumerate(lines) if line.lstrip().startswith("data set ")]
     first, second = lines[head].index("--preset paper"), lines[head].index("--preset tuned")
     for line in lines[head + 1 :]:
@@ -35,11 +36,9 @@ def documented() -> dict[tuple[str, str], tuple[str, ...]]:
     return options
 
 
-def arguments(monkeypatch, *words) -> tuple[object, dict[str, object]]:
-    """What the script makes of its arguments, and its names."""
-    monkeypatch.setattr(sys, "argv", ["extract_poses.py", "--data-root", "x", "--cache", "y", *map(str, words)])
-    script = runpy.run_path(str(SCRIPT))
-    return script["arguments"](), script
+def arguments(*words) -> argparse.Namespace:
+    """What the command makes of its arguments."""
+    return parse(poses, ["--data-root", "x", "--cache", "y", *map(str, words)])
 
 
 def test_the_help_says_it_of_every_data_set():
@@ -48,24 +47,22 @@ def test_the_help_says_it_of_every_data_set():
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", DATASETS)
-def test_the_options_in_the_help_are_those_of_the_pose_scripts(name, settings, tmp_path, monkeypatch):
+def test_the_options_in_the_help_are_those_of_the_pose_scripts(name, settings, tmp_path):
     task = task_of(name, open_dataset(name, ROOTS[name](tmp_path), video=False))
     experiment = pose_experiment(task, settings, tmp_path)
-    args, script = arguments(monkeypatch, *documented()[name, settings])
-    assert script["tensor_from"](args) == experiment.tensor
+    args = arguments(*documented()[name, settings])
+    assert poses.tensor_from(args) == experiment.tensor
     assert args.layout == experiment.layout
     sampling = SamplingConfig(args.frames, args.sampling, args.subsequences, args.sampling_seed)
     assert sampling == experiment.sampling
 
 
-def test_every_option_of_the_pose_tensors_arrives(monkeypatch):
-    args, script = arguments(
-        monkeypatch, "--order", "random", "--order-seed", 3, "--center", "per_person", "--people", 1, "--scale", "body"
-    )
+def test_every_option_of_the_pose_tensors_arrives():
+    args = arguments("--order", "random", "--order-seed", 3, "--center", "per_person", "--people", 1, "--scale", "body")
     expected = PoseTensorConfig(order="random", order_seed=3, center="per_person", people=1, scale="body")
-    assert script["tensor_from"](args) == expected
-    args, script = arguments(monkeypatch)
-    assert script["tensor_from"](args) == PoseTensorConfig() and args.layout is None
+    assert poses.tensor_from(args) == expected
+    args = arguments()
+    assert poses.tensor_from(args) == PoseTensorConfig() and args.layout is None
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -81,8 +78,8 @@ def test_a_recipe_goes_on_with_a_cache_from_the_command_line(settings, tmp_path)
     source, left_out = prepare_source(dataset, replace(experiment, cache_dir=cache))  # CacheError where an option differs
     assert list(source.clip_ids) == [record.clip_id for record in dataset.records] and not left_out
     assert shard.stat().st_mtime_ns == before
-    with PoseCache(cache / "poses") as poses:
-        assert poses.options.layout == "jhmdb_15"
+    with PoseCache(cache / "poses") as written:
+        assert written.options.layout == "jhmdb_15"
 
 
 @pytest.mark.parametrize(
