@@ -36,13 +36,11 @@ def arguments() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.prediction.clip import predict_clip
     from keras_actrec.recipes.prediction.explanation import write_explanation
+    from keras_actrec.recognizer import Recognizer
 
-    prediction = predict_clip(
-        args.model, args.video, args.skeleton,
-        sensor_weights=args.sensor_weights, pose=args.pose, flow_model=args.flow_model,
-    )  # fmt: skip
+    recognizer = Recognizer.load(args.model, sensor_weights=args.sensor_weights, pose=args.pose, flow_model=args.flow_model)
+    prediction = recognizer(args.video, args.skeleton)
     for name, probability in prediction.top():
         print(f"{100 * probability:6.2f} %  {name}")
     print(f"wrote {write_explanation(prediction, args.out or Path(f'{args.video.stem}_explained.avi'))}")

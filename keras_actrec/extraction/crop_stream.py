@@ -12,13 +12,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from keras_actrec.errors import ActrecError, VideoError
 from keras_actrec.video.crops import crop_square, resize_to_rgb
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 from keras_actrec.video.time_limit import CLIP_SECONDS
 
 HANDS = 4
@@ -36,12 +35,12 @@ class CropTask:
 
     Attributes:
         clip_id: its name.
-        video: the file; None where the clip has none.
+        video: the file, or another kind of `Video`; None where the clip has none.
         centers: float32 (T, 4, 2), hands in pixels (x, y): person 1 left, right, person 2 left, right; NaN where absent.
     """
 
     clip_id: str
-    video: Path | None
+    video: Video | None
     centers: np.ndarray
 
 

@@ -38,6 +38,7 @@ from keras_actrec.extraction.workers import Workers, available_cores, in_this_pr
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
+from keras_actrec.video.decode import Video
 from keras_actrec.video.time_limit import CLIP_SECONDS
 
 BATCH_SIZE = 64
@@ -149,7 +150,7 @@ def extract_hand_features(
 
 def clip_hand_features(
     sensor: keras.Model,
-    video: str | Path,
+    video: str | Video,
     sequence: SkeletonSequence,
     *,
     crop_size: int = 50,
@@ -160,7 +161,7 @@ def clip_hand_features(
 
     Args:
         sensor: from `build_sensor`.
-        video: the file.
+        video: the file, or another kind of `Video`.
         sequence: cleaned, two people, with pixels (T, 2, J, 2).
         crop_size, pixel_size, batch_size: as for `extract_hand_features`.
 
@@ -171,16 +172,47 @@ def clip_hand_features(
         VideoError: the video is absent, does not decode or is shorter than the skeleton.
         ConfigError: the sequence has no pixels.
     """
+    centers = known_hand_centers(sequence, video)
+    options = CropOptions(crop_size, sensor.input_shape[1], pixel_size)
+    return features_of_hands(batched(sensor, batch_size), video, centers, options, batch_size=batch_size)
+
+
+def known_hand_centers(sequence: SkeletonSequence, video: str | Video) -> np.ndarray:
+    """Centres of the hands (T, 4, 2), see `hand_centers`. Raises ConfigError where the sequence has no pixels."""
     if sequence.pixels is None:
         raise ConfigError(
-            "hand crops need the joints in pixels of the video", file=video, fix="use a skeleton file that has them"
+            "hand crops need the joints in pixels of the video", file=str(video), fix="use a skeleton file that has them"
         )
-    centers = hand_centers(sequence.pixels, sequence.layout.hands)
-    options = CropOptions(crop_size, sensor.input_shape[1], pixel_size)
-    features = np.zeros((sequence.length, HANDS, FEATURE_SIZE), np.float16)
-    task = CropTask(Path(video).stem, Path(video), centers)
-    batches = crop_batches([task], options, batch_size=batch_size)
-    for event, values in _run_network(batches, batched(sensor, batch_size)):
+    return hand_centers(sequence.pixels, sequence.layout.hands)
+
+
+def features_of_hands(
+    network: Callable[[np.ndarray], object],
+    video: str | Video,
+    centers: np.ndarray,
+    options: CropOptions,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """Features of the squares around given places of a video.
+
+    Args:
+        network: from `batched`, for this batch size.
+        video: the file, or another kind of `Video`.
+        centers: float (T, 4, 2), pixels (x, y); NaN where there is no hand.
+        options: how crops are cut.
+        batch_size: crops per forward pass.
+
+    Returns:
+        float16 (T, 4, 2048), zeros where there is no hand.
+
+    Raises:
+        VideoError: the video is absent, does not decode or ends before frame T.
+    """
+    features = np.zeros((len(centers), HANDS, FEATURE_SIZE), np.float16)
+    video = Path(video) if isinstance(video, str) else video
+    batches = crop_batches([CropTask(str(video), video, centers)], options, batch_size=batch_size)
+    for event, values in _run_network(batches, network):
         if isinstance(event, ClipEnd) and event.error is not None:
             raise event.error
         if isinstance(event, ClipCrops):

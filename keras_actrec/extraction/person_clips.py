@@ -25,7 +25,7 @@ from keras_actrec.extraction.run import ExtractionReport, check_clip_seconds, ru
 from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
 from keras_actrec.extraction.workers import Workers
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 from keras_actrec.video.person_boxes import BOX_MODES, WHOLE, crop_box, person_boxes, whole_frame_boxes
 from keras_actrec.video.rescale import resize_frame
 from keras_actrec.video.time_limit import CLIP_SECONDS
@@ -162,7 +162,7 @@ def extract_person_clips(
 
 
 def clip_person_images(
-    video: str | Path,
+    video: str | Video,
     sequence: SkeletonSequence,
     crop: PersonCropConfig = _CROP,
     *,
@@ -171,7 +171,7 @@ def clip_person_images(
     """The person clip of one video, without a cache: the same images, through JPEG like those of a cache.
 
     Args:
-        video: the file.
+        video: the file, or another kind of `Video`.
         sequence: cleaned, with pixels (T, P, J, 2); they may be None where frames stay whole.
         crop, pixel_size: as for `extract_person_clips`.
 
@@ -188,12 +188,12 @@ def clip_person_images(
     if pixels is None:
         raise ConfigError(
             "person crops need the joints in pixels of the video",
-            file=video,
+            file=str(video),
             fix="use a skeleton file that has them, or take whole frames (box whole)",
         )
     _check_pixel_size(pixel_size)
     images = np.empty((sequence.length, crop.size, crop.size, 3), np.uint8)
-    with _PersonVideo(Path(video), pixels, crop, pixel_size) as people:
+    with _PersonVideo(video, pixels, crop, pixel_size) as people:
         for image, jpeg in zip(images, people.jpegs(), strict=True):
             image[:] = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return images, people.boxes
@@ -208,7 +208,7 @@ class _PersonVideo:
 
     def __init__(
         self,
-        path: Path,
+        video: str | Video,
         pixels: np.ndarray,
         crop: PersonCropConfig,
         pixel_size: tuple[int, int] | None,
@@ -217,7 +217,7 @@ class _PersonVideo:
         clip_seconds: float | None = CLIP_SECONDS,
     ):
         self._crop = crop
-        self._video = VideoReader(path, threads=threads, time_limit=clip_seconds)
+        self._video = VideoReader(video, threads=threads, time_limit=clip_seconds)
         try:
             size = (self._video.width, self._video.height)
             pixels = np.asarray(pixels, np.float64)
@@ -226,7 +226,7 @@ class _PersonVideo:
             if crop.box == WHOLE:
                 self.boxes = whole_frame_boxes(len(pixels), size)
             else:
-                self.boxes = person_boxes(pixels, size, margin=crop.margin, mode=crop.box, file=path)
+                self.boxes = person_boxes(pixels, size, margin=crop.margin, mode=crop.box, file=self._video.path)
             self._outside = _share_outside(pixels, size)
         except BaseException:
             self._video.close()

@@ -13,10 +13,14 @@ import numpy as np
 from keras_actrec.errors import VideoError
 from keras_actrec.video.avi import empty_frames
 from keras_actrec.video.frame_folder import FrameFolder
+from keras_actrec.video.memory import FramesCapture, MemoryVideo, PartCapture, VideoPart
 from keras_actrec.video.time_limit import CLIP_SECONDS, LimitedCalls
 
 # FFmpeg's own level, read when OpenCV opens its first video: a broken file is reported once, by a VideoError.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+Video = Path | MemoryVideo | VideoPart
+"""What `VideoReader` opens: a file, a folder with an image per frame, frames in memory, a part of one of them."""
 
 _COUNT_TOLERANCE = 1
 """Containers that store no frame count give duration times rate, which rounding may put one frame too high."""
@@ -56,12 +60,12 @@ def _open_quietly(path: Path, settings: list[int]) -> cv2.VideoCapture:
 
 
 class VideoReader:
-    """A video file, or a folder of images, decoded by OpenCV from its first frame to its last.
+    """A video, a file or another kind of `Video`, decoded by OpenCV from its first frame to its last.
 
     Use it as a context manager. `frames()` may be called once: a clip is decoded once.
 
     Attributes:
-        path: the file or folder.
+        path: the file or folder; the name of a video that is in memory.
         width, height: size of a frame in pixels.
         frame_rate: frames per second; 0.0 where the container does not say, and for a folder.
         frame_count: frames according to the container, without those of an AVI that hold nothing (`empty_frames`); 0 where it
@@ -69,7 +73,7 @@ class VideoReader:
 
     Args:
         path: an .avi, .mp4 or any other file that this OpenCV build decodes; or a folder with a .jpg or .png file per frame,
-            in the order of their names (`FrameFolder`).
+            in the order of their names (`FrameFolder`); or a `MemoryVideo` or `VideoPart`.
         threads: threads of the decoder; None leaves the number to OpenCV. No effect on a folder.
         time_limit: seconds that opening and decoding may take in all, whatever the caller does in between; None sets no limit.
 
@@ -78,20 +82,35 @@ class VideoReader:
             or its first does not decode.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None, time_limit: float | None = CLIP_SECONDS):
-        self.path = Path(path)
+    def __init__(self, path: str | Video, *, threads: int | None = None, time_limit: float | None = CLIP_SECONDS):
         self._limit, self._calls = time_limit, LimitedCalls(time_limit)
-        self._capture: cv2.VideoCapture | FrameFolder | None = None
+        self._capture: cv2.VideoCapture | FrameFolder | FramesCapture | PartCapture | None = None
         try:
-            if self.path.is_dir():
-                self._open_folder()
-            elif self.path.is_file():
-                self._open_file([] if threads is None else [cv2.CAP_PROP_N_THREADS, threads])
-            else:
-                raise VideoError("there is no such video", file=self.path, fix="check the data root, or leave the clip out")
+            self._open(path, [] if threads is None else [cv2.CAP_PROP_N_THREADS, threads])
         except BaseException:
             self.close()
             raise
+
+    def _open(self, video: str | Video, settings: list[int]) -> None:
+        if isinstance(video, VideoPart):
+            self._open(video.video, settings)
+            self._capture = PartCapture(self._capture, video)
+            self.frame_count = max(0, min(self.frame_count, video.stop) - video.start)
+            return
+        self.path = Path(video.name if isinstance(video, MemoryVideo) else video)
+        if isinstance(video, MemoryVideo):
+            self._open_frames(video)
+        elif self.path.is_dir():
+            self._open_folder()
+        elif self.path.is_file():
+            self._open_file(settings)
+        else:
+            raise VideoError("there is no such video", file=self.path, fix="check the data root, or leave the clip out")
+
+    def _open_frames(self, video: MemoryVideo) -> None:
+        self._capture = FramesCapture(video)
+        self.height, self.width = video.frames[0].shape[:2]
+        self.frame_rate, self.frame_count = float(video.frame_rate), video.length
 
     def _open_folder(self) -> None:
         self._capture = folder = self._timed("opening", FrameFolder, self.path)

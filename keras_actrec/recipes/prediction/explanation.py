@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_actrec.files import whole_file
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 from keras_actrec.video.write import write_video
 
 UNKNOWN_RATE = 30.0
@@ -28,13 +28,13 @@ class Prediction(ABC):
         class_names: names of the classes, in the order of `probabilities`.
         probabilities: float32 (classes,).
         sequence: the skeleton: cleaned, two people, where the model takes it; None where the model did without.
-        video: the clip's video, or the folder of its images.
+        video: the clip's video.
     """
 
     class_names: tuple[str, ...]
     probabilities: np.ndarray
     sequence: SkeletonSequence | None
-    video: Path
+    video: Video
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """The `count` most probable classes with their probabilities, best first."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from keras_actrec.extraction.person_clips import PersonCropConfig, clip_person_i
 from keras_actrec.recipes.prediction.explanation import Prediction
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 from keras_actrec.video.person_boxes import WHOLE, whole_frame_boxes
 from keras_actrec.video.rescale import resize_frame
 from keras_actrec.visualize.glimpses import ClipGlimpses, annotate_clip, clip_glimpses
@@ -53,7 +52,7 @@ class GlimpsePrediction(Prediction):
 def predict_glimpse_clouds(
     description: GlimpseCloudsDescription,
     classify: Callable[..., Mapping[str, tf.Tensor]],
-    video: Path,
+    video: Video,
     sequence: SkeletonSequence | None,
     *,
     pose: bool = False,
@@ -63,7 +62,7 @@ def predict_glimpse_clouds(
     Args:
         description: of the export.
         classify: its signature.
-        video: the RGB video, or a folder with an image per frame.
+        video: the RGB video.
         sequence: the skeleton, cleaned, where the network sees crops of people. Whole frames need none; with one, the clip ends
             where the skeleton does, as in training and test.
         pose: draw the poses that the network regresses too.
@@ -82,7 +81,7 @@ def predict_glimpse_clouds(
     return GlimpsePrediction(names, probabilities, sequence, video, clouds, description.layout, pose)
 
 
-def _whole_images(video: Path, crop: PersonCropConfig, length: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _whole_images(video: Video, crop: PersonCropConfig, length: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Whole frames as a cache holds them, through JPEG: RGB uint8 (T, S, S, 3), and their boxes (T, 4).
 
     The graph could resize too; this is how the images of training and test were resized.

@@ -16,7 +16,7 @@ from keras_actrec.recipes.prediction.explanation import Prediction
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.clip_pictures import resized
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 from keras_actrec.video.optical_flow import FlowConfig, flow_frames
 from keras_actrec.visualize.rpan_attention import PoseAttention, annotate_clip, pose_attention
 
@@ -62,7 +62,7 @@ class RPANPrediction(Prediction):
 def predict_rpan(
     description: RPANDescription,
     classify: Callable[..., Mapping[str, tf.Tensor]],
-    video: Path,
+    video: Video,
     sequence: SkeletonSequence | None,
 ) -> RPANPrediction:
     """Applies the signature `classify_clip` of an exported RPAN.
@@ -70,7 +70,7 @@ def predict_rpan(
     Args:
         description: of the export. A model of flow gets the video's flow, computed as the description says.
         classify: its signature.
-        video: the RGB video, or a folder with an image per frame.
+        video: the RGB video.
         sequence: a skeleton, of which only the length counts: the clip ends where it does. None: the clip is the video.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +12,7 @@ from keras_actrec.export import VPNDescription
 from keras_actrec.extraction.person_clips import PersonCropConfig, clip_person_images
 from keras_actrec.recipes.prediction.explanation import Prediction
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 from keras_actrec.video.view_images import resize_images
 from keras_actrec.visualize.vpn_attention import HeatAttention, annotate_clip, heat_attention
 
@@ -44,14 +43,14 @@ class VPNPrediction(Prediction):
 
 
 def predict_vpn(
-    description: VPNDescription, classify: Callable[..., Mapping[str, tf.Tensor]], video: Path, sequence: SkeletonSequence
+    description: VPNDescription, classify: Callable[..., Mapping[str, tf.Tensor]], video: Video, sequence: SkeletonSequence
 ) -> VPNPrediction:
     """Applies the signature `classify_clip` of an exported VPN.
 
     Args:
         description: of the export.
         classify: its signature.
-        video: the RGB video, or a folder with an image per frame.
+        video: the RGB video.
         sequence: the cleaned skeleton.
 
     Raises:

@@ -25,9 +25,9 @@ from keras_actrec.layers.soft_assignment import MahalanobisDistance
 from keras_actrec.models.glimpse_clouds import GlimpseCloudsConfig
 from keras_actrec.pipelines.glimpse_clips import GlimpseMapSource, RGBClipSource
 from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.training.evaluation import load_scores
 from tests.recipes import runs
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import video_file
 from tests.recipes.tiny_glimpse import (
     CONTEXT,

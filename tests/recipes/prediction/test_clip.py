@@ -15,12 +15,12 @@ import pytest
 
 from keras_actrec.backbones.sensors import build_sensor
 from keras_actrec.errors import DiskFullError, SkeletonFormatError, VideoError, WeightsError
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.sta_hands import TwoStreamPrediction
 from keras_actrec.training.evaluation import load_scores
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.write import write_video
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import EMPTY_SKELETON, JUNK_VIDEO, SENSOR, SHORT_VIDEO, TESTED, skeleton_file, video_file
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -16,7 +16,6 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.export import export_glimpse_clouds, export_vpn
 from keras_actrec.extraction.person_clips import PersonCropConfig, clip_person_images
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.glimpse_clouds import GlimpsePrediction
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
@@ -28,6 +27,7 @@ from keras_actrec.video.write import write_video
 from tests.export.small_glimpse_clouds import PICTURE, SAMPLING, VARIANTS, small_glimpse_clouds
 from tests.export.small_vpn import SAMPLING as VPN_SAMPLING
 from tests.export.small_vpn import small_vpn
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import skeleton_file, video_file
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -192,29 +192,15 @@ def test_a_model_of_other_joints_needs_no_skeleton_of_them(exported, tmp_path):
 # What is refused --------------------------------------------------------------------------------------------------------------
 
 
-def test_crops_of_people_without_a_skeleton(exported, person_export):
-    directory, _ = person_export
-    with pytest.raises(ConfigError, match=r"sees crops of people \(found no skeleton, .*where to cut\).*--skeleton FILE"):
-        predict_clip(directory, exported.video)
-
-
-def test_crops_of_people_and_a_skeleton_of_other_joints(exported, tmp_path):
-    export(tmp_path / "export", crop=PersonCropConfig(size=PICTURE), layout="jhmdb_15", **VARIANTS["global"])
-    with pytest.raises(ConfigError, match=r"other joints than .*found jhmdb_15, expected kinect_v2.*trained on NTU"):
-        predict_clip(tmp_path / "export", exported.video, exported.skeleton)
-
-
 def test_sensor_weights(exported):
     with pytest.raises(ConfigError, match=r"no image network.*some\.h5, expected Glimpse Clouds: its back.*Leave out --sens"):
         predict_clip(exported.directory, exported.video, sensor_weights="some.h5")
 
 
-def test_a_model_that_needs_a_skeleton_and_regresses_none(exported, tmp_path):
+def test_a_model_that_regresses_no_poses(exported, tmp_path):
     options = {"class_names": CLASSES[:3], "layout": KINECT_V2, "sampling": VPN_SAMPLING, "backbone": {}}
     crop = asdict(PersonCropConfig(size=12))
     export_vpn(small_vpn(), tmp_path / "vpn", **options, crop=crop, cleaning={})
-    with pytest.raises(ConfigError, match=r"looks at poses \(found no skeleton, expected the skeleton of the clip\)"):
-        predict_clip(tmp_path / "vpn", exported.video)
     with pytest.raises(ConfigError, match=r"regresses no poses.*\(found --pose, expected Glimpse Clouds\)\. Leave out --pose"):
         predict_clip(tmp_path / "vpn", exported.video, exported.skeleton, pose=True)
 
@@ -232,11 +218,12 @@ def run_script(monkeypatch, *arguments) -> int:
     return runpy.run_path(str(REPOSITORY / "experiments" / "predict.py"))["main"]()
 
 
-def test_the_script_explains_a_video_alone(exported, prediction, person_export, tmp_path, monkeypatch, capsys):
+def test_the_script_explains_a_video_alone(exported, prediction, tmp_path, monkeypatch, capsys):
     arguments = ["--video", exported.video, "--out", tmp_path / "explained.png"]
     assert run_script(monkeypatch, "--model", exported.directory, *arguments, "--pose") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("%")[1].strip() for line in lines[:5]] == [name for name, _ in prediction.top()]
     assert lines[5] == f"wrote {tmp_path / 'explained.png'}" and (tmp_path / "explained.png").is_file()
-    assert run_script(monkeypatch, "--model", person_export[0], *arguments) == 1
-    assert capsys.readouterr().err.startswith(f"error: {person_export[0]}: the exported model sees crops of people")
+    arguments[1] = exported.root / "absent.avi"
+    assert run_script(monkeypatch, "--model", exported.directory, *arguments) == 1
+    assert capsys.readouterr().err.startswith(f"error: {exported.root / 'absent.avi'}: there is no such video")

@@ -14,7 +14,6 @@ import pytest
 
 from keras_actrec.errors import ConfigError, VideoError
 from keras_actrec.export import export_rpan, export_vpn
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.rpan import RPANPrediction, flow_options, fused
 from keras_actrec.skeletons.layouts import JHMDB_15, KINECT_V2
@@ -27,6 +26,7 @@ from keras_actrec.visualize.rpan_attention import PART_COLOURS
 from tests.export.small_rpan import BACKBONE, FLOW, SAMPLING, small_rpan
 from tests.export.small_vpn import SAMPLING as VPN_SAMPLING
 from tests.export.small_vpn import small_vpn
+from tests.recipes.predicting import predict_clip
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CLASSES = ("wave", "clap", "drink", "throw", "kick", "hop")

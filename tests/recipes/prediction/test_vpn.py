@@ -16,7 +16,6 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.errors import ConfigError
 from keras_actrec.export import export_vpn
 from keras_actrec.extraction.person_clips import PersonCropConfig, clip_person_images
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.prediction.explanation import write_explanation
 from keras_actrec.recipes.prediction.vpn import VPNPrediction
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
@@ -26,6 +25,7 @@ from keras_actrec.synthetic.dataset import SyntheticConfig, synthetic_clips, wri
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.view_images import resize_images
 from tests.export.small_vpn import VARIANTS, small_vpn
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import skeleton_file, video_file
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -135,12 +135,6 @@ def test_variants_without_some_of_the_attention(exported, tmp_path, variant):
 def test_sensor_weights(exported):
     with pytest.raises(ConfigError, match=r"no image network.*found --sensor-weights some\.h5, expected VPN.*Leave out --sens"):
         predict_clip(exported.directory, *exported.files, sensor_weights="some.h5")
-
-
-def test_a_model_of_other_joints(exported, tmp_path):
-    export(tmp_path / "export", joints="jhmdb_15")
-    with pytest.raises(ConfigError, match=r"other joints than .*found jhmdb_15, expected kinect_v2.*trained on NTU"):
-        predict_clip(tmp_path / "export", *exported.files)
 
 
 # The script -------------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from keras_actrec.errors import CacheError, ConfigError
 from keras_actrec.export import read_description
 from keras_actrec.models.rpan import RPANConfig, rpan
 from keras_actrec.pipelines.frame_clips import FrameClipSource, FrameCubeSource
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.rpan.run import fused_scores, run_rpan_experiment
 from keras_actrec.skeletons.layouts import JHMDB_15
 from keras_actrec.training.callbacks import StageCheckpoint
@@ -34,6 +33,7 @@ from keras_actrec.video.clip_pictures import VideoPictures
 from keras_actrec.video.decode import VideoReader
 from keras_actrec.video.optical_flow import flow_frames
 from tests.recipes import runs
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import video_file
 from tests.recipes.tiny_rpan import (
     CUBE,

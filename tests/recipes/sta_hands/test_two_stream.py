@@ -18,11 +18,11 @@ from keras_actrec.cache.reader import FeatureCache, PoseCache
 from keras_actrec.cache.verify import verify_cache
 from keras_actrec.errors import CacheError, ConfigError, DatasetError, WeightsError
 from keras_actrec.export import read_description
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.sta_hands.run import prepare_source
 from keras_actrec.recipes.sta_hands.two_stream import TwoStreamExperiment, _open_dataset, run_two_stream
 from keras_actrec.skeletons.pose_tensor import PoseTensorConfig
 from keras_actrec.training.evaluation import load_scores
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import (
     FAULTS,
     JUNK_VIDEO,

@@ -24,7 +24,6 @@ from keras_actrec.errors import CacheError, ConfigError, WeightsError
 from keras_actrec.export import read_description
 from keras_actrec.models.vpn import PRESETS, VPNConfig, preset, vpn
 from keras_actrec.pipelines.person_clips import ClipMapSource, PersonClipSource
-from keras_actrec.recipes.prediction.clip import predict_clip
 from keras_actrec.recipes.vpn.run import run_vpn_experiment
 from keras_actrec.skeletons.clip_sampling import clip_frames, clip_poses, pose_frames, view_uniforms
 from keras_actrec.skeletons.layouts import LAYOUTS
@@ -32,6 +31,7 @@ from keras_actrec.training.checkpoints import load_weights
 from keras_actrec.training.config import StageConfig
 from keras_actrec.training.evaluation import load_scores
 from tests.recipes import runs
+from tests.recipes.predicting import predict_clip
 from tests.recipes.tiny import skeleton_file, video_file
 from tests.recipes.tiny_vpn import FAULTS, JUNK_VIDEO, LARGER, MAP, NETWORK, SIZE, TESTED, TRAINED, VIEWS, tiny_vpn
 
