@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from keras_actrec.skeletons.layout import SkeletonLayout
+from keras_actrec.visualize.panel import enlarged, panel, with_panel
+from keras_actrec.visualize.text import PAPER, draw_label, label_size
 
-PERSON_COLOURS = ((200, 180, 40), (60, 140, 240))  # BGR: person 1, person 2
-WIDTH, _PANEL = 960, 150
-_FONT, _INK, _PAPER, _AXIS = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28), (120, 120, 120)
+PERSON_COLOURS = ((220, 200, 60), (60, 140, 240))  # BGR: person 1, person 2
+_BONE, _JOINT = 2, 3  # pixels of the explained frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,24 +61,30 @@ def clip_attention(
 
 
 def draw_skeleton(frame: np.ndarray, pixels: np.ndarray, layout: SkeletonLayout) -> np.ndarray:
-    """A copy of the BGR frame (H, W, 3) with the bones of the people; pixels (P, J, 2), NaN where absent."""
+    """A copy of the BGR frame (H, W, 3) with the bones of the people; pixels (P, J, 2), NaN where absent.
+
+    A dark edge makes them stand out from frames of any colour.
+    """
     canvas = frame.copy()
-    scale = max(1, round(frame.shape[1] / 960))
-    for person, points in enumerate(pixels):
-        colour = PERSON_COLOURS[person % len(PERSON_COLOURS)]
-        for parent, child in layout.bones:
-            if np.isfinite(points[[parent, child]]).all():
-                start, end = (tuple(int(v) for v in np.rint(points[j])) for j in (parent, child))
-                cv2.line(canvas, start, end, colour, 2 * scale, cv2.LINE_AA)
-        for point in points[np.isfinite(points).all(axis=1)]:
-            cv2.circle(canvas, tuple(int(v) for v in np.rint(point)), 3 * scale, colour, -1, cv2.LINE_AA)
+    for edge in (2, 0):
+        for person, points in enumerate(pixels):
+            colour = PAPER if edge else PERSON_COLOURS[person % len(PERSON_COLOURS)]
+            known = np.isfinite(points).all(axis=1)
+            places = np.rint(np.where(known[:, None], points, 0)).astype(int).tolist()
+            for parent, child in layout.bones:
+                if known[parent] and known[child]:
+                    cv2.line(canvas, places[parent], places[child], colour, _BONE + edge, cv2.LINE_AA)
+            for joint in np.flatnonzero(known):
+                cv2.circle(canvas, places[joint], _JOINT + edge // 2, colour, -1, cv2.LINE_AA)
     return canvas
 
 
 def draw_hands(
-    frame: np.ndarray, pixels: np.ndarray, layout: SkeletonLayout, crop_size: int, weights: np.ndarray | None = None
+    frame: np.ndarray, pixels: np.ndarray, layout: SkeletonLayout, crop_size: float, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """A copy of the frame with the squares that are cut around the hands.
+    """A copy of the frame with the squares that are cut around the hands, and beside each its attention in percent.
+
+    The label of a person's higher hand is above its square, that of the lower one below: both can be read where hands meet.
 
     Args:
         frame: BGR uint8 (H, W, 3).
@@ -87,68 +94,27 @@ def draw_hands(
         weights: (2 P,) attention in [0, 1], or None: the brighter and thicker the square, the more attention.
     """
     canvas = frame.copy()
-    scale = max(1, round(frame.shape[1] / 960))
-    centres = pixels[:, list(layout.hands)].reshape(-1, 2)
-    for hand, centre in enumerate(centres):
-        if not np.isfinite(centre).all():
-            continue
-        weight = 0.5 if weights is None else float(weights[hand])
-        shade = cv2.applyColorMap(np.uint8([[int(40 + 215 * weight)]]), cv2.COLORMAP_INFERNO)[0, 0].tolist()
-        corner = np.rint(centre).astype(int) - crop_size // 2
-        first, last = tuple(corner.tolist()), tuple((corner + crop_size).tolist())
-        cv2.rectangle(canvas, first, last, shade, scale * (1 + round(3 * weight)), cv2.LINE_AA)
-        if weights is not None:
-            place = (first[0], max(first[1] - 4 * scale, 10 * scale))
-            cv2.putText(canvas, f"{weight:.2f}", place, _FONT, 0.45 * scale, shade, scale, cv2.LINE_AA)
+    hands = pixels[:, list(layout.hands)].reshape(-1, 2)
+    present = [hand for hand in range(len(hands)) if np.isfinite(hands[hand]).all()]
+    shares = np.full(len(hands), 0.5) if weights is None else weights
+    corners = {hand: np.rint(np.array([-crop_size, crop_size])[:, None] / 2 + hands[hand]).astype(int) for hand in present}
+    for hand in sorted(present, key=lambda hand: shares[hand]):  # the most attended one on top
+        first, last = corners[hand].tolist()
+        thickness = 1 + round(3 * float(shares[hand]))
+        cv2.rectangle(canvas, first, last, PAPER, thickness + 2)
+        cv2.rectangle(canvas, first, last, _shade(shares[hand]), thickness)
+    for hand in present if weights is not None else ():
+        text = f"{('left', 'right')[hand % 2]} {100 * weights[hand]:.0f} %"
+        lower = hand ^ 1 in present and (hands[hand, 1], hand) > (hands[hand ^ 1, 1], hand ^ 1)
+        top = corners[hand][1, 1] + 4 if lower else corners[hand][0, 1] - label_size(text)[1] - 3
+        draw_label(canvas, text, int(corners[hand][0, 0]), int(top), edge=_shade(weights[hand]))
     return canvas
 
 
-def panel(
-    ranking: Sequence[tuple[str, float]],
-    temporal: np.ndarray | None,
-    index: int,
-    length: int,
-    *,
-    seen: np.ndarray | None = None,
-) -> np.ndarray:
-    """The strip under a frame: the most probable classes on the left, attention over time on the right.
-
-    Args:
-        ranking: (class name, probability) pairs, best first; five fit.
-        temporal: float (T,), weight of each frame in [0, 1]; None without attention.
-        index, length: number of this frame, and of all frames T.
-        seen: bool (T,): frames that the model looked at; None: all. The others have no bar.
-
-    Returns:
-        BGR uint8 (150, 960, 3).
-    """
-    strip = np.full((_PANEL, WIDTH, 3), _PAPER, np.uint8)
-    half = WIDTH // 2
-    for row, (name, probability) in enumerate(ranking):
-        top = 10 + row * 27
-        cv2.rectangle(strip, (12, top), (12 + int((half - 40) * probability), top + 20), (110, 90, 50), -1)
-        cv2.putText(strip, f"{100 * probability:5.1f} %  {name}", (16, top + 15), _FONT, 0.48, _INK, 1, cv2.LINE_AA)
-    left, right, bottom = half + 10, WIDTH - 12, _PANEL - 26
-    seen = np.ones(length, bool) if seen is None else seen
-    place = f"frame {index + 1} of {length}" + ("" if seen[index] else ": not looked at")
-    cv2.putText(strip, place, (left, _PANEL - 8), _FONT, 0.42, _INK, 1, cv2.LINE_AA)
-    if temporal is None:
-        return strip
-    title = "attention over time" + ("" if seen.all() else " (frames without a bar are not looked at)")
-    cv2.putText(strip, title, (left, 20), _FONT, 0.45, _INK, 1, cv2.LINE_AA)
-    cv2.line(strip, (left, bottom + 1), (right, bottom + 1), _AXIS, 1)
-    edges = np.linspace(left, right, length + 1).astype(int)
-    for frame in (*np.flatnonzero(seen), index):
-        colour = (60, 170, 250) if frame == index else _AXIS
-        top = bottom - int((bottom - 30) * temporal[frame] if seen[frame] else 0)
-        cv2.rectangle(strip, (edges[frame], top), (edges[frame + 1] - 1, bottom), colour, -1)
-    return strip
-
-
-def with_panel(picture: np.ndarray, strip: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3), resized to 960 px width, with the strip of `panel` below it."""
-    size = (WIDTH, 2 * round(picture.shape[0] * WIDTH / picture.shape[1] / 2))
-    return np.vstack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA), strip])
+def _shade(weight: float) -> tuple[int, int, int]:
+    """BGR of a share of attention: dark violet is none, light yellow all."""
+    shade = cv2.applyColorMap(np.uint8([[round(40 + 215 * min(max(float(weight), 0.0), 1.0))]]), cv2.COLORMAP_INFERNO)
+    return tuple(shade[0, 0].tolist())
 
 
 def annotate_frame(
@@ -174,7 +140,9 @@ def annotate_frame(
         crop_size: side of the hand squares in pixels of the video.
     """
     weights = None if attention.spatial is None else attention.spatial[index]
-    canvas = draw_hands(draw_skeleton(frame, pixels, layout), pixels, layout, crop_size, weights)
+    canvas, scale = enlarged(frame)
+    placed = pixels * scale
+    canvas = draw_hands(draw_skeleton(canvas, placed, layout), placed, layout, crop_size * scale, weights)
     return with_panel(canvas, panel(ranking, attention.temporal, index, length))
 
 

@@ -1,7 +1,8 @@
-"""Glimpses of Glimpse Clouds on the frames that they were taken from, and which worker takes them in.
+"""Glimpses of Glimpse Clouds on the frames that they were taken from, in the colours of the workers that take them in.
 
-Colours: Baradel, Wolf, Mille, Taylor, "Glimpse Clouds: Human Activity Recognition from Unstructured Feature Points", Figure 3:
-the first glimpse of a frame is red, the second blue, the third yellow.
+Paper: Baradel, Wolf, Mille, Taylor, "Glimpse Clouds: Human Activity Recognition from Unstructured Feature Points". Its Figure 3
+has a colour for each glimpse of a frame, red for the first, blue for the second, yellow for the third; so have models without
+workers here. With workers (section 4.2) a colour is a worker, and glimpses are told apart by their numbers.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import cv2
 import numpy as np
 
 from keras_actrec.skeletons.layout import SkeletonLayout
-from keras_actrec.visualize.attention import PERSON_COLOURS, WIDTH, panel, with_panel
+from keras_actrec.visualize.attention import PERSON_COLOURS
+from keras_actrec.visualize.panel import LEFT, RIGHT, draw_strip, enlarged, panel, text_right, with_panel
+from keras_actrec.visualize.text import PAPER, SIZE, SMALL, draw_text, text_width
 from keras_actrec.visualize.vpn_attention import draw_box
 
-# BGR; a fourth glimpse is green, then they begin again.
-COLOURS = ((60, 60, 235), (240, 130, 50), (40, 215, 245), (90, 190, 60))
-_FONT, _INK, _PAPER, _AXIS, _NOW = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28), (120, 120, 120), (60, 170, 250)
-_LINE, _TAG = 2, 22
-_LEFT, _BARS, _RIGHT = WIDTH // 2 + 10, WIDTH // 2 + 90, WIDTH - 12  # of the panel's right half: labels, bars, end
-_ROWS, _TIMELINE, _CAPTION = (28, 106), (112, 122), 142  # heights in it
+COLOURS = ((70, 70, 240), (245, 145, 60), (40, 215, 245), (100, 205, 80), (225, 105, 215), (70, 165, 250))
+"""BGR of the glimpses, or of the workers; beyond the last they begin again."""
+_LINE, _TAG, _CLAIM = 2, 24, 6
+_BARS = LEFT + 80  # column of the panel where bars begin, behind their names
+_ROWS, _TIMELINE = (28, 100), (112, 122)  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,30 +83,53 @@ def clip_glimpses(outputs: Mapping[str, np.ndarray], boxes: np.ndarray, *, pictu
     return ClipGlimpses(frames, crops, glimpses, outputs.get("assignment"), placed(outputs["pose"]), seen)
 
 
-def draw_glimpses(frame: np.ndarray, glimpses: np.ndarray, crop: np.ndarray) -> np.ndarray:
+def claims(assignment: np.ndarray) -> np.ndarray:
+    """How a glimpse is shared among the workers: of what they all take in of it, the part of each.
+
+    Args:
+        assignment: (C, G): shares of the glimpses in what each worker takes in, 1 in sum over the glimpses.
+
+    Returns:
+        (C, G), 1 in sum over the workers.
+    """
+    taken = assignment.sum(axis=0, keepdims=True)
+    return np.where(taken > 0, assignment / np.where(taken > 0, taken, 1), 1 / len(assignment))
+
+
+def draw_glimpses(
+    frame: np.ndarray, glimpses: np.ndarray, crop: np.ndarray, assignment: np.ndarray | None = None
+) -> np.ndarray:
     """A copy of the frame with the outline of each glimpse, a dot in its middle and its number on its lower edge.
 
-    Outlines end at the border of the crop, as there is nothing to see beyond. The first is the thickest: where several
-    coincide, all of their colours can be seen.
+    With workers the outline has the colour of the one that takes in most of the glimpse, and a bar under the number shows the
+    parts of all. Outlines end at the border of the crop, as there is nothing to see beyond. The first is the thickest: where
+    several coincide, all of their colours can be seen.
 
     Args:
         frame: BGR uint8 (H, W, 3).
         glimpses: (G, 4): (x0, y0, x1, y1) in pixels of this frame.
         crop: (x0, y0, x1, y1): the part that the network sees.
+        assignment: (C, G): shares of the glimpses in what each worker takes in; None without workers.
     """
     canvas = frame.copy()
     low, high = crop[:2], crop[2:] - 1
+    shares = None if assignment is None else claims(assignment)
+    first_choice = range(len(glimpses)) if shares is None else shares.argmax(axis=0)
+    colours = [COLOURS[int(choice) % len(COLOURS)] for choice in first_choice]
     for number, box in enumerate(glimpses):
         first, last = (tuple(np.rint(np.clip(corner, low, high)).astype(int).tolist()) for corner in (box[:2], box[2:]))
-        thickness = _LINE * (len(glimpses) - number)
-        cv2.rectangle(canvas, first, last, COLOURS[number % len(COLOURS)], thickness)
+        cv2.rectangle(canvas, first, last, colours[number], _LINE * (len(glimpses) - number))
     for number, box in enumerate(glimpses):
-        colour = COLOURS[number % len(COLOURS)]
         middle = tuple(np.rint((box[:2] + box[2:]) / 2).astype(int).tolist())
-        cv2.circle(canvas, middle, 6, _PAPER, -1, cv2.LINE_AA)
-        cv2.circle(canvas, middle, 5, colour, -1, cv2.LINE_AA)
+        cv2.circle(canvas, middle, 6, PAPER, -1, cv2.LINE_AA)
+        cv2.circle(canvas, middle, 5, colours[number], -1, cv2.LINE_AA)
         left, bottom = np.rint([np.clip(box[0], low[0], high[0]), np.clip(box[3], low[1], high[1])]).astype(int)
-        _tag(canvas, number, left + 4 + number * (_TAG + 4), bottom - _TAG - 4)  # beside each other where boxes coincide
+        # Beside each other where boxes coincide, inside the picture where they lie at its border.
+        left = min(int(left) + 4 + number * (_TAG + 4), canvas.shape[1] - _TAG)
+        top = max(int(bottom) - _TAG - _CLAIM - 6, 0)
+        _tag(canvas, number, left, top, colour=colours[number])
+        if shares is not None:
+            _segments(canvas, shares[:, number], left, left + _TAG, top + _TAG, top + _TAG + _CLAIM)
     return canvas
 
 
@@ -136,8 +161,7 @@ def annotate_frame(
         ranking: (class name, probability) pairs, best first.
         pose_layout: layout of the regressed poses to draw them too.
     """
-    scale = WIDTH / frame.shape[1]
-    canvas = cv2.resize(frame, (WIDTH, 2 * round(frame.shape[0] * scale / 2)), interpolation=cv2.INTER_AREA)
+    canvas, scale = enlarged(frame)
     strip = panel(ranking, None, index, len(clouds.seen), seen=clouds.seen)
     looks = clouds.looks(index)
     if looks:
@@ -146,7 +170,8 @@ def annotate_frame(
         if pose_layout is not None:
             canvas = draw_pose(canvas, clouds.pose[look] * scale, pose_layout)
         if clouds.glimpses is not None:
-            canvas = draw_glimpses(canvas, clouds.glimpses[look] * scale, crop)
+            assignment = None if clouds.assignment is None else clouds.assignment[look]
+            canvas = draw_glimpses(canvas, clouds.glimpses[look] * scale, crop, assignment)
         canvas = draw_box(canvas, crop)
         if clouds.assignment is not None:
             _workers(strip, clouds.assignment[look])
@@ -167,59 +192,48 @@ def annotate_clip(
         yield annotate_frame(frame, index=index, clouds=clouds, ranking=ranking, pose_layout=pose_layout)
 
 
-def _tag(canvas: np.ndarray, number: int, left: int, top: int, side: int = _TAG) -> None:
+def _tag(canvas: np.ndarray, number: int, left: int, top: int, *, colour: tuple[int, int, int]) -> None:
     """The number of a glimpse, counted from 1, in a square of its colour."""
-    cv2.rectangle(canvas, (left, top), (left + side, top + side), COLOURS[number % len(COLOURS)], -1)
-    scale = 0.55 * side / _TAG
-    (width, height), _ = cv2.getTextSize(str(number + 1), _FONT, scale, 2)
-    place = (left + (side - width) // 2 + 1, top + (side + height) // 2)
-    cv2.putText(canvas, str(number + 1), place, _FONT, scale, _PAPER, 2, cv2.LINE_AA)
+    cv2.rectangle(canvas, (left, top), (left + _TAG - 1, top + _TAG - 1), colour, -1)
+    text = str(number + 1)
+    draw_text(canvas, text, left + (_TAG - text_width(text, SIZE)) // 2, top + 17, colour=PAPER)
 
 
-def _text(strip: np.ndarray, text: str, left: int, base: int, size: float = 0.45, colour=_INK) -> int:
-    """Writes into the panel; gives where the text ends."""
-    cv2.putText(strip, text, (left, base), _FONT, size, colour, 1, cv2.LINE_AA)
-    return left + cv2.getTextSize(text, _FONT, size, 1)[0][0]
+def _segments(canvas: np.ndarray, shares: np.ndarray, left: int, right: int, top: int, bottom: int) -> None:
+    """A bar in pieces of the workers' colours, each as long as its share."""
+    ends = np.rint(left + (right - left) * np.concatenate([[0], np.cumsum(shares / shares.sum())])).astype(int)
+    for worker, (first, last) in enumerate(pairwise(ends)):
+        canvas[top:bottom, first:last] = COLOURS[worker % len(COLOURS)]
 
 
 def _workers(strip: np.ndarray, assignment: np.ndarray) -> None:
-    """A bar for each worker, of one piece for each glimpse as long as its share; assignment (C, G)."""
-    left = _text(strip, "shares of glimpse", _LEFT, 19) + 6
-    for number in range(assignment.shape[1]):
-        _tag(strip, number, left, 6, 16)
-        left += 20
-    _text(strip, "in what each worker takes in", left + 2, 19)
+    """The legend of the colours: a bar for each worker, with a piece for each glimpse as long as its share; (C, G)."""
+    draw_text(strip, "what each worker takes in, in parts of glimpse 1, 2, …", LEFT, 18)
     edges = np.linspace(*_ROWS, len(assignment) + 1).astype(int)
     for worker, (top, bottom, shares) in enumerate(zip(edges, edges[1:] - 4, assignment, strict=False)):
+        colour = COLOURS[worker % len(COLOURS)]
         base = (top + bottom) // 2 + 5
         if bottom - top > 8:
-            _text(strip, f"worker {worker + 1}", _LEFT, base)
-        ends = (_BARS + (_RIGHT - _BARS) * np.concatenate([[0], np.cumsum(shares / shares.sum())])).astype(int)
+            draw_text(strip, f"worker {worker + 1}", LEFT, base, colour=colour)
+        ends = (_BARS + (RIGHT - _BARS) * np.concatenate([[0], np.cumsum(shares / shares.sum())])).astype(int)
         for number, (left, right) in enumerate(pairwise(ends)):
-            cv2.rectangle(strip, (left, top), (max(right - 1, left), bottom), COLOURS[number % len(COLOURS)], -1)
-            text = f"{100 * shares[number]:.0f} %"
-            (width, height), _ = cv2.getTextSize(text, _FONT, 0.45, 1)
-            if width + 8 < right - left and height + 4 < bottom - top:
-                _text(strip, text, (left + right - width) // 2, base, colour=_PAPER)
+            cv2.rectangle(strip, (left, top), (max(right - 2, left), bottom), colour, -1)
+            for text in (f"{number + 1}: {100 * shares[number]:.0f} %", str(number + 1)):
+                width = text_width(text, SMALL)
+                if width + 6 < right - left and bottom - top > SMALL + 2:
+                    draw_text(strip, text, (left + right - width) // 2, base, size=SMALL, colour=PAPER)
+                    break
 
 
 def _caption(strip: np.ndarray, clouds: ClipGlimpses, looks: list[tuple[int, int]]) -> None:
     """Whose look is drawn, in the lower right corner."""
     (view, step), (views, steps) = looks[0], clouds.frames.shape
-    text = f"look {step + 1} of {steps} of view {view + 1} of {views}"
-    if len(looks) > 1:
-        text += f"; {len(looks) - 1} more not drawn"
-    (width, _), _ = cv2.getTextSize(text, _FONT, 0.42, 1)
-    _text(strip, text, _RIGHT - width, _CAPTION, 0.42)
+    text = f"look {step + 1} of {steps}" + (f" of view {view + 1} of {views}" if views > 1 else "")
+    text_right(strip, text + (f"; {len(looks) - 1} more not drawn" if len(looks) > 1 else ""), width=RIGHT - LEFT - 110)
 
 
 def draw_timeline(strip: np.ndarray, seen: np.ndarray, index: int) -> None:
     """The frames of the clip from left to right: a mark where one was looked at, and where this one is."""
     top, bottom = _TIMELINE
-    _text(strip, "looked at", _LEFT, bottom)
-    edges = np.linspace(_BARS, _RIGHT, len(seen) + 1).astype(int)
-    cv2.line(strip, (_BARS, bottom + 1), (_RIGHT, bottom + 1), _AXIS, 1)
-    for frame in (*np.flatnonzero(seen), index):
-        colour = _NOW if frame == index else _AXIS
-        height = top if seen[frame] else bottom - 2
-        cv2.rectangle(strip, (edges[frame], height), (max(edges[frame + 1] - 2, edges[frame]), bottom), colour, -1)
+    draw_text(strip, "looked at", LEFT, bottom, size=SMALL)
+    draw_strip(strip, seen.astype(float), index, left=_BARS, right=RIGHT, top=top, bottom=bottom)

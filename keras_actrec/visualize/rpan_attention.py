@@ -14,8 +14,9 @@ import numpy as np
 
 from keras_actrec.skeletons.joint_groups import human_parts
 from keras_actrec.skeletons.layout import SkeletonLayout
-from keras_actrec.visualize.attention import WIDTH, panel, with_panel
 from keras_actrec.visualize.glimpses import draw_timeline
+from keras_actrec.visualize.panel import LEFT, RIGHT, enlarged, panel, text_right, with_panel
+from keras_actrec.visualize.text import INK, PAPER, SMALL, draw_text, text_width
 from keras_actrec.visualize.vpn_attention import draw_heat, draw_legend
 
 PART_COLOURS = {
@@ -26,9 +27,7 @@ PART_COLOURS = {
     "ankle": (255, 190, 90),
 }
 """BGR of each part: light, so that they differ from the colours of the heat map below them."""
-_FONT, _INK, _DARK = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28)
-_LEFT, _RIGHT = WIDTH // 2 + 10, WIDTH - 12  # of the panel's right half
-_TITLE, _TILES, _NAMES, _CAPTION = 18, (26, 92), 105, 142  # heights in it
+_TITLE, _TILES, _NAMES = 18, (26, 90), 102  # rows of the panel
 _GAP = 6
 _PEAK = {"least": 5, "per_pixel": 0.008}  # radius of a joint, in pixels of the drawn frame
 
@@ -115,7 +114,7 @@ def draw_joints(
     known = np.isfinite(pixels).all(axis=1)
     points = [tuple(point) for point in np.rint(np.where(known[:, None], pixels, 0)).astype(int).tolist()]
     radius = max(_PEAK["least"], round(_PEAK["per_pixel"] * width))
-    for thickness, colour in ((radius, _DARK), (max(radius // 3, 1), _INK)):
+    for thickness, colour in ((radius, PAPER), (max(radius // 3, 1), INK)):
         for parent, child in layout.bones:
             if known[parent] and known[child]:
                 cv2.line(canvas, points[parent], points[child], colour, thickness, cv2.LINE_AA)
@@ -127,7 +126,7 @@ def draw_joints(
     for point, colours in here.items():
         colours = list(dict.fromkeys(colours))
         size = radius + 3 * (len(colours) - 1)
-        cv2.circle(canvas, point, size + 2, _DARK, -1, cv2.LINE_AA)
+        cv2.circle(canvas, point, size + 2, PAPER, -1, cv2.LINE_AA)
         for number, colour in enumerate(colours):
             cv2.circle(canvas, point, size - 3 * number, colour, -1, cv2.LINE_AA)
     return canvas
@@ -154,7 +153,7 @@ def annotate_frame(
         class_names: in the order of `attention.steps`.
         ranking: (class name, probability) pairs of the clip, best first.
     """
-    canvas = _enlarged(frame)
+    canvas, _ = enlarged(frame)
     strip = panel(ranking, None, index, len(attention.seen), seen=attention.seen)
     looks = attention.looks(index)
     if looks:
@@ -185,32 +184,25 @@ def annotate_clip(
         yield annotate_frame(frame, index=index, **options)
 
 
-def _enlarged(frame: np.ndarray) -> np.ndarray:
-    """The frame 960 px wide; videos of 320 px smoothly."""
-    size = (WIDTH, 2 * round(frame.shape[0] * WIDTH / frame.shape[1] / 2))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC if frame.shape[1] < WIDTH else cv2.INTER_AREA)
-
-
 def _tiles(strip: np.ndarray, frame: np.ndarray, maps: np.ndarray, attention: PoseAttention) -> None:
     """The frame once for each part, small, under the mean of the part's maps; below each the part's name in its colour."""
     if not attention.parts:
         title = "attention, which is of no joint"
     else:
         title = "attention by part" if attention.joints is not None else "attention by part, untaught"
-    cv2.putText(strip, title, (_LEFT, _TITLE), _FONT, 0.45, _INK, 1, cv2.LINE_AA)
+    draw_text(strip, title, LEFT, _TITLE)
     if not attention.parts:
         return
     top, bottom = _TILES
-    widest = (_RIGHT - _LEFT + _GAP) / len(attention.parts) - _GAP
+    widest = (RIGHT - LEFT + _GAP) / len(attention.parts) - _GAP
     scale = min(widest / frame.shape[1], (bottom - top) / frame.shape[0])
     width, height = int(frame.shape[1] * scale), int(frame.shape[0] * scale)
     small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     for number, (name, members) in enumerate(attention.parts):
-        left = _LEFT + round(number * (widest + _GAP) + (widest - width) / 2)
+        left = LEFT + round(number * (widest + _GAP) + (widest - width) / 2)
         strip[bottom - height : bottom, left : left + width] = draw_attention(small, maps[list(members)])[0]
-        (length, _), _ = cv2.getTextSize(name, _FONT, 0.42, 1)
-        place = (left + (width - length) // 2, _NAMES)
-        cv2.putText(strip, name, place, _FONT, 0.42, PART_COLOURS[name], 1, cv2.LINE_AA)
+        place = left + (width - text_width(name, SMALL)) // 2
+        draw_text(strip, name, place, _NAMES, size=SMALL, colour=PART_COLOURS[name])
 
 
 def _caption(strip: np.ndarray, attention: PoseAttention, looks: list[tuple[int, int]], class_names: Sequence[str]) -> None:
@@ -219,5 +211,4 @@ def _caption(strip: np.ndarray, attention: PoseAttention, looks: list[tuple[int,
     likely = attention.steps[view, step]
     text = f"look {step + 1} of {steps}" + (f" of view {view + 1} of {views}" if views > 1 else "")
     text += f": {class_names[likely.argmax()]} {100 * likely.max():.0f} %"
-    (width, _), _ = cv2.getTextSize(text, _FONT, 0.42, 1)
-    cv2.putText(strip, text, (_RIGHT - width, _CAPTION), _FONT, 0.42, _INK, 1, cv2.LINE_AA)
+    text_right(strip, text, width=RIGHT - LEFT - 110)

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from keras_actrec.skeletons.layout import SkeletonLayout
-from keras_actrec.visualize.attention import draw_skeleton, panel, per_frame, with_panel
+from keras_actrec.visualize.attention import draw_skeleton, per_frame
+from keras_actrec.visualize.panel import enlarged, panel, with_panel
+from keras_actrec.visualize.text import INK, PAPER, SMALL, draw_label, draw_text, text_width
 
-_FONT, _INK, _PAPER = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28)
 _LEAST, _MOST = 30, 235  # of the colours of cv2.COLORMAP_TURBO: its ends are nearly black
 _OPACITY = (0.15, 0.6)  # of the lowest and the highest attention: what is not attended to stays visible as it is
 _RAMP = 90
@@ -115,13 +116,10 @@ def draw_heat(frame: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarra
 def draw_box(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
     """A copy of the frame with the outline of a box, as for `draw_heat`, and what it stands for."""
     canvas = frame.copy()
-    scale = max(1, round(frame.shape[1] / 960))
     x0, y0, x1, y1 = (int(edge) for edge in box)
-    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), _INK, scale, cv2.LINE_AA)
-    text, left, top = "what the network sees", max(x0, 0), max(y0, 0)
-    (width, height), below = cv2.getTextSize(text, _FONT, 0.42 * scale, scale)
-    cv2.rectangle(canvas, (left, top), (left + width + 8 * scale, top + height + below + 4 * scale), _PAPER, -1)
-    cv2.putText(canvas, text, (left + 4 * scale, top + height + 2 * scale), _FONT, 0.42 * scale, _INK, scale, cv2.LINE_AA)
+    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), PAPER, 3)
+    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), INK, 1)
+    draw_label(canvas, "what the network sees", max(x0, 0), max(y0, 0))
     return canvas
 
 
@@ -136,8 +134,8 @@ def draw_legend(strip: np.ndarray, lowest: float) -> None:
     ramp = _colours(np.linspace(0, 1, _RAMP)[None])
     for part in ("100 % of the highest weight", ramp, f"{100 * lowest:.0f} %"):
         if isinstance(part, str):
-            (width, _), _ = cv2.getTextSize(part, _FONT, 0.42, 1)
-            cv2.putText(strip, part, (right - width, base), _FONT, 0.42, _INK, 1, cv2.LINE_AA)
+            width = text_width(part, SMALL)
+            draw_text(strip, part, right - width, base, size=SMALL)
         else:
             width = _RAMP
             strip[base - 10 : base + 1, right - width : right] = part
@@ -166,8 +164,11 @@ def annotate_frame(
         ranking: (class name, probability) pairs, best first.
     """
     length, heat, seen = len(attention.seen), attention.heat, attention.seen[index]
-    canvas = draw_heat(frame, heat[index], box) if seen and heat is not None else frame
-    canvas = draw_skeleton(canvas, pixels, layout)
+    canvas, scale = enlarged(frame)
+    box = np.rint(box * scale)
+    if seen and heat is not None:
+        canvas = draw_heat(canvas, heat[index], box)
+    canvas = draw_skeleton(canvas, pixels * scale, layout)
     if seen:
         canvas = draw_box(canvas, box)
     strip = panel(ranking, attention.temporal, index, length, seen=attention.seen)

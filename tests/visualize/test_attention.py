@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import pytest
 
 from keras_actrec.skeletons.layout import KINECT_V2
-from keras_actrec.visualize.attention import annotate_clip, clip_attention, draw_hands, draw_skeleton, per_frame
+from keras_actrec.visualize.attention import annotate_clip, annotate_frame, clip_attention, draw_hands, draw_skeleton, per_frame
+from keras_actrec.visualize.text import PAPER, label_size
 
 LEFT, RIGHT = KINECT_V2.hands
 
@@ -58,3 +61,43 @@ def test_every_frame_with_a_skeleton_gets_a_panel():
     attention = clip_attention(np.array([[0, 1]]), None, None, length=2)
     drawn = list(annotate_clip(frames, pixels, KINECT_V2, attention=attention, ranking=[("wave", 1.0)], crop_size=20))
     assert [picture.shape for picture in drawn] == [(480 + 150, 960, 3)] * 2
+
+
+def labels(drawn: np.ndarray) -> list[tuple[int, int]]:
+    """(first row, first column) of the dark grounds of the labels, from top to bottom."""
+    count, _, boxes, _ = cv2.connectedComponentsWithStats((drawn == PAPER).all(axis=2).astype(np.uint8))
+    return sorted((int(top), int(left)) for left, top, width, height, area in boxes[1:count] if area > 400 and height > 12)
+
+
+def test_attention_in_percent_stands_above_the_higher_hand_and_below_the_lower_one():
+    frame, weights = np.full((300, 400, 3), 200, np.uint8), np.array([0.7, 0.3, 0, 0])
+    pixels = body((200, 100), (210, 160))
+    drawn = draw_hands(frame, pixels, KINECT_V2, 40, weights)
+    (upper, _), (lower, _) = labels(drawn)
+    height = label_size("left 70 %")[1]
+    assert upper + height <= 80 and lower >= 180, "outside of both squares, which reach from 80 to 120 and from 140 to 180"
+    other = draw_hands(frame, pixels, KINECT_V2, 40, np.array([0.6, 0.4, 0, 0]))
+    assert (other[upper : upper + height] != drawn[upper : upper + height]).any(), "the number"
+    assert not labels(draw_hands(frame, pixels, KINECT_V2, 40)), "no numbers without attention"
+
+
+def test_labels_of_hands_at_the_border_stay_inside():
+    frame = np.full((300, 400, 3), 200, np.uint8)
+    drawn = draw_hands(frame, body((5, 5), (395, 295)), KINECT_V2, 40, np.array([0.5, 0.5, 0, 0]))
+    places = labels(drawn)
+    width, height = label_size("right 50 %")
+    assert len(places) == 2 and all(0 <= top <= 300 - height and 0 <= left <= 400 - width + 10 for top, left in places)
+
+
+def test_lines_are_as_fine_on_small_videos_as_on_large_ones():
+    attention = clip_attention(np.array([[0]]), None, None, length=1)
+
+    def drawn(width: int) -> int:
+        scale = width / 960
+        frame, pixels = np.zeros((round(540 * scale), width, 3), np.uint8), body((300, 200), (700, 200)) * scale
+        picture = annotate_frame(
+            frame, pixels, KINECT_V2, index=0, length=1, attention=attention, ranking=[], crop_size=round(80 * scale)
+        )
+        return int(picture[:540].any(axis=2).sum())
+
+    assert drawn(192) == pytest.approx(drawn(960), rel=0.03) and drawn(1920) == pytest.approx(drawn(960), rel=0.03)

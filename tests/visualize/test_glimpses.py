@@ -11,6 +11,7 @@ from keras_actrec.visualize.glimpses import (
     ClipGlimpses,
     annotate_clip,
     annotate_frame,
+    claims,
     clip_glimpses,
     draw_glimpses,
     draw_pose,
@@ -116,16 +117,34 @@ def test_a_pose_is_drawn_thinly():
 
 
 def test_the_panel_shows_the_shares_of_each_worker():
-    # Worker 1 takes glimpse 1 alone, worker 2 half of 2 and half of 3, worker 3 glimpse 3 alone.
+    # Worker 1 takes glimpse 1 alone, worker 2 half of 2 and half of 3, worker 3 glimpse 3 alone: bars in the workers' colours.
     shares = [[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1]]
     drawn = annotate_frame(
         np.zeros((100, 200, 3), np.uint8), index=0, clouds=clouds([[0]], assignment=[[shares]]), ranking=RANKING
     )
     panel = drawn[480:]
-    rows = [panel[top : top + 20, BARS] for top in (29, 55, 81)]
-    half = rows[0].shape[1] // 2
-    assert share_of(rows[0], RED) > 0.8 and share_of(rows[2], YELLOW) > 0.8
-    assert share_of(rows[1][:, : half - 2], BLUE) > 0.7 and share_of(rows[1][:, half + 2 :], YELLOW) > 0.7
+    rows = [panel[top : top + 18, BARS] for top in (29, 53, 77)]
+    for row, colour in zip(rows, (RED, BLUE, YELLOW), strict=True):
+        assert share_of(row, colour) > 0.75
+    # A line between the two pieces of worker 2, none in the middle of worker 1.
+    middle = rows[0].shape[1] // 2
+    assert [share_of(row[:, middle - 2 : middle + 2], (28, 28, 28)) > 0.2 for row in rows[1:]] == [True, False]
+    for name, colour in zip((34, 58, 82), (RED, BLUE, YELLOW), strict=True):
+        assert share_of(panel[name : name + 12, 490:565], colour) > 0.03, "its name in its colour: the legend"
+
+
+def test_a_glimpse_has_the_colour_of_the_worker_that_takes_in_most_of_it():
+    # By hand: glimpse 1 goes to worker 2 (0.6 of 0.6 + 0.1 + 0), glimpse 2 to worker 3, glimpse 3 to worker 2 (0.4 of 0.5).
+    assignment = np.array([[0.1, 0.8, 0.1], [0.6, 0.0, 0.4], [0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(claims(assignment)[:, 0], [1 / 7, 6 / 7, 0])
+    np.testing.assert_allclose(claims(np.zeros((2, 1))), [[0.5], [0.5]])
+    boxes = np.array([[20, 20, 80, 120], [110, 20, 170, 120], [200, 20, 260, 120]], float)
+    drawn = draw_glimpses(np.zeros((200, 300, 3), np.uint8), boxes, np.array([0, 0, 300, 200]), assignment)
+    for (left, top, right, _), colour in zip(boxes.astype(int), (BLUE, YELLOW, BLUE), strict=True):
+        assert colour_at(drawn, top, (left + right) // 2) == colour.tolist()
+    # Under the number of glimpse 1: a seventh in worker 1's colour, the rest in worker 2's.
+    under = drawn[120 - 6 - 6 + 1 : 120 - 6 - 1, 24:48]
+    assert 0.08 < share_of(under, RED) < 0.2 and share_of(under, BLUE) > 0.75
 
 
 def test_where_glimpses_and_crop_are_on_a_frame_of_the_explanation():
@@ -144,7 +163,7 @@ def test_a_frame_that_no_view_looked_at_stays_as_it_is_and_says_so():
     drawn = list(annotate_clip(frames, clouds=found, ranking=RANKING, pose_layout=KINECT_V2))
     assert len(drawn) == 4, "the clip is shorter than the video"
     assert [bool(picture[:480].any()) for picture in drawn] == [True, False, True, False]
-    bars = [bool((picture[480 + 28 : 480 + 104, BARS] > 30).any()) for picture in drawn]
+    bars = [bool((picture[480 + 28 : 480 + 98, BARS] > 30).any()) for picture in drawn]
     assert bars == [True, False, True, False]
     # "frame 2 of 4: not looked at" is longer than "frame 1 of 4".
     ends = [np.flatnonzero((picture[480 + 130 :, 490:700] > 100).any(axis=(0, 2))).max() for picture in drawn]

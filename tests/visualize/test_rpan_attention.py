@@ -164,7 +164,8 @@ def test_a_small_frame_is_enlarged():
     portrait = annotate_frame(
         np.zeros((320, 240, 3), np.uint8), index=0, attention=seen(), layout=JHMDB_15, class_names=CLASSES, ranking=RANKING
     )  # fmt: skip
-    assert portrait.shape == (1280 + 150, 960, 3)
+    assert portrait.shape == (960 + 150, 960, 3), "960 pixels high at most"
+    assert share_of(portrait[:960, :110], (28, 28, 28)) == share_of(portrait[:960, 850:], (28, 28, 28)) == 1
 
 
 def test_frames_that_no_view_looked_at_stay_as_they_are():
