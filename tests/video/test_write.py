@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +17,7 @@ def frames(count, size=(32, 40)):
     return [np.full((*size, 3), 20 * i, np.uint8) for i in range(count)]
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MJPG"), ("a.mp4", "mp4v")])
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MJPG"), ("a.mp4", "mp4v"), ("a.webm", "VP80")])
 def test_what_is_written_reads_back(tmp_path, name, codec):
     path = write_video(tmp_path / "new" / name, iter(frames(7)), 30, codec=codec)
     with VideoReader(path) as video:
@@ -22,6 +25,22 @@ def test_what_is_written_reads_back(tmp_path, name, codec):
     assert len(read) == 7
     assert all(abs(frame.mean() - 20 * i) < 4 for i, frame in enumerate(read))
     assert [entry.name for entry in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "MJPG"), ("a.mp4", "FMP4"), ("a.WEBM", "VP80")])
+def test_the_ending_chooses_the_codec(tmp_path, capfd, name, codec):
+    write_video(tmp_path / name, frames(3), 29.97)
+    capture = cv2.VideoCapture(str(tmp_path / name))
+    found = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
+    capture.release()
+    assert found == codec
+    assert capfd.readouterr().err == "", "OpenCV's words about .webm would trouble people for nothing"
+
+
+def test_stderr_is_back_after_writing(tmp_path, capfd):
+    write_video(tmp_path / "a.webm", frames(2), 30)
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 def test_an_exception_in_the_frames_leaves_nothing_and_keeps_the_older_file(tmp_path):
