@@ -12,6 +12,7 @@ import argparse
 import difflib
 import importlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -156,13 +157,16 @@ def _flushed(job: Callable[[], int | None]) -> int | None:
 
 
 def _stdout_is_closed() -> bool:
+    """Whether nobody reads what is printed; then it goes nowhere from here on, as Python would try once more at its end."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What Python still holds would fail once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        stdout, ready = sys.stdout.fileno(), select.poll()
+    except (OSError, AttributeError):  # no file of the system, or a system without poll
+        return False
+    ready.register(stdout, 0)
+    if not any(event & select.POLLERR for _, event in ready.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return True
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Columns, in any order:
 
 - `clip`: name, once each
 - `label`: class, as text or as an integer
-- `skeleton`: what `read_pose_file` reads, and `video` (a column that may be absent or empty): paths relative to the CSV
+- `skeleton`: what `read_pose_file` reads, and `video`, a file or a folder with an image per frame (a column that may be absent
+  or empty): paths relative to the CSV
 - `split`, and further columns whose names start so (`split_2`, `split_view`): train or test; each is a protocol of that name
 - if there are any: `subject` and `camera` (numbers from 0), `frame_rate` (per second, 30 unless given), `layout` (name of a
   joint layout, for files that do not say; all clips must have the same)
@@ -135,7 +136,7 @@ class OwnDataset:
         skeleton, video = self.root / row.values["skeleton"], row.values.get("video")
         if not skeleton.exists():
             return skeleton
-        return self.root / video if video and not (self.root / video).is_file() else None
+        return self.root / video if video and not (self.root / video).exists() else None
 
     def _layout(self, rows: list[_Row], usable: list[_Row]) -> SkeletonLayout:
         """The one layout that the rows name, else that of the first of the usable clips whose file can be read."""
