@@ -19,6 +19,7 @@ from keras_actrec.datasets.ntu_skeleton import read_ntu_skeleton
 from keras_actrec.datasets.pose_json import read_json, read_openpose
 from keras_actrec.datasets.pose_tracks import join_frames
 from keras_actrec.errors import ConfigError, SkeletonFormatError
+from keras_actrec.files import whole_file
 from keras_actrec.skeletons.layout import SkeletonLayout
 from keras_actrec.skeletons.layouts import LAYOUTS
 from keras_actrec.skeletons.sequence import SkeletonSequence
@@ -77,6 +78,26 @@ def read_pose_file(
             fix="take the clip out, or map every clip to one layout first",
         )  # fmt: skip
     return sequence
+
+
+def write_pose_file(path: str | Path, sequence: SkeletonSequence) -> Path:
+    """Writes the poses of a clip as a NumPy archive that `read_pose_file` reads: joints, pixels where there are any, layout.
+
+    Raises:
+        ConfigError: the joints have a layout that has no name in `LAYOUTS`, so that no reader would know it.
+        DiskFullError: no space left.
+    """
+    path, layout = Path(path), sequence.layout
+    if LAYOUTS.get(layout.name) != layout:
+        raise ConfigError(
+            "this joint layout cannot be named in a file", found=layout.name, expected=f"one of {', '.join(LAYOUTS)}"
+        )
+    arrays = {"joints": sequence.joints.astype(np.float32)}
+    if sequence.pixels is not None:
+        arrays["pixels"] = sequence.pixels.astype(np.float32)
+    with whole_file(path, shared=True) as part, part.open("wb") as file:
+        np.savez_compressed(file, layout=np.str_(layout.name), **arrays)
+    return path
 
 
 def check_min_confidence(min_confidence: float) -> None:

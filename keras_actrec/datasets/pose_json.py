@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from keras_actrec.datasets.mediapipe_poses import metric_person
 from keras_actrec.datasets.pose_tracks import Person
 from keras_actrec.errors import SkeletonFormatError
 from keras_actrec.skeletons.layout import SkeletonLayout
@@ -325,10 +326,12 @@ def _mediapipe(form: _Form, entries: list, size: tuple[float, float] | None) -> 
             form.fail("the landmarks do not belong together", place=f"frame {n}", found=found, expected="as many of each")
         frames.append([])
         for index in range(max(len(world), len(image))):
-            place = image[index][:, :2] if image else None
-            with np.errstate(over="ignore"):  # of absurd sizes: infinite, which is unknown
-                pixels = place * size if size is not None and place is not None else None
-            frames[-1].append(Person(world[index], pixels, place=place) if metric else flat(pixels))
+            landmarks = image[index] if image else None
+            if metric:
+                frames[-1].append(metric_person(world[index], landmarks, size))
+            else:
+                with np.errstate(over="ignore"):  # of absurd sizes: infinite, which is unknown
+                    frames[-1].append(flat(landmarks[:, :2] * size))
     return frames
 
 
