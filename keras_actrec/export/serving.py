@@ -18,7 +18,7 @@ from keras_actrec.export.saved_model import DESCRIPTION, read_description
 from keras_actrec.files import says_disk_full
 
 FIRST_VERSION = 1
-_HIGHEST_VERSION = 2**63 - 1  # a 64-bit integer in the server
+HIGHEST_VERSION = 2**63 - 1  # a 64-bit integer in the server
 
 
 def export_for_serving(directory: str | Path, target: str | Path, *, name: str, version: int | None = None) -> Path:
@@ -43,8 +43,8 @@ def export_for_serving(directory: str | Path, target: str | Path, *, name: str, 
     there = versions(folder)
     if version is None:
         version = max(there, default=FIRST_VERSION - 1) + 1
-    if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= _HIGHEST_VERSION:
-        raise ConfigError("a version is a number", found=repr(version), expected=f"an integer from 0 to {_HIGHEST_VERSION}")
+    if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= HIGHEST_VERSION:
+        raise ConfigError("a version is a number", found=repr(version), expected=f"an integer from 0 to {HIGHEST_VERSION}")
     if version in there:
         raise ConfigError(
             "this version of the model is there already", file=folder, found=version,

@@ -1,0 +1,1 @@
+"""Answers requests to an exported model over HTTP, in TensorFlow Serving's REST form."""
