@@ -28,7 +28,7 @@ class RunDescription:
         protocol: e.g. "cross_subject".
         model: name of the model.
         preset: its preset.
-        seed: seed of the run.
+        seed: seed of the run; None where nothing was trained.
         clips: part ("train", "validation", "test") → number of clips used.
         weights: where weights came from: name or file and checksum of the image network, of a transferred model, …
         fold: number of the fold; None where the protocol has none.
@@ -39,7 +39,7 @@ class RunDescription:
     protocol: str
     model: str
     preset: str
-    seed: int
+    seed: int | None
     clips: Mapping[str, int]
     weights: Mapping[str, object]
     fold: int | None = None
