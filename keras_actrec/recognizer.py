@@ -5,12 +5,16 @@
     recognizer = keras_actrec.Recognizer.load("runs/mine/export")
     answer = recognizer("clip.mp4")
     answer.top()                                            # [("wave", 0.93), …], best first
+    recognizer.timeline("an_hour.mp4").write_csv("what_when.csv")
+    for window in recognizer.camera(0):
+        print(window.prediction.top(1))
 
 Poses are estimated in the video where the model needs them and no skeleton is given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,9 @@ from keras_actrec.export.saved_model import Description
 from keras_actrec.recipes.prediction.explanation import UNKNOWN_RATE, Prediction
 from keras_actrec.recipes.prediction.model import LoadedModel, load_model
 from keras_actrec.recipes.prediction.skeletons import PoseAdapter, check_inside
+from keras_actrec.recipes.prediction.sliding import Slide, camera_windows, video_windows
+from keras_actrec.recipes.prediction.timeline import Timeline
+from keras_actrec.recipes.prediction.windows import SECONDS, STRIDE, Window
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import Video
 from keras_actrec.video.memory import MemoryVideo, VideoPart
@@ -108,6 +115,72 @@ class Recognizer:
         clip = self._video(video, frame_rate)
         sequence = self._sequence(clip, skeleton)
         return self._model.predict(clip, sequence)
+
+    def windows(
+        self,
+        video: AnyVideo,
+        skeleton: AnySkeleton | None = None,
+        *,
+        seconds: float = SECONDS,
+        stride: float = STRIDE,
+        frame_rate: float | None = None,
+    ) -> Iterator[Window]:
+        """The answers for windows that slide over a long video, each as it is found.
+
+        People are followed through the whole video; then the frames of one window at a time are in memory. Windows in which a
+        model that needs poses has nobody to look at are left out.
+
+        Args:
+            video, skeleton: as for a call.
+            seconds: length of a window; about as long as the clips that the model learned from.
+            stride: seconds from the beginning of a window to that of the next. The last one ends where the video does.
+            frame_rate: frames per second of a video that does not say (frames in memory, a folder of images), 30 by default; of
+                one that does, it is taken in the place of its own.
+
+        Raises:
+            ConfigError: seconds or stride are not above 0; and as for a call.
+            VideoError: the video is shorter than a window, or nobody was found in any; and as for a call.
+            SkeletonFormatError, WeightsError: as for a call.
+        """
+        clip = self._video(video, frame_rate)
+        return self._windows(clip, skeleton, Slide(seconds, stride, frame_rate))
+
+    def _windows(self, clip: Video, skeleton: AnySkeleton | None, slide: Slide) -> Iterator[Window]:
+        raw, source = self._raw_sequence(clip, skeleton)
+        yield from video_windows(self._model, self._adapter, clip, raw, slide, source=source)
+
+    def timeline(
+        self,
+        video: AnyVideo,
+        skeleton: AnySkeleton | None = None,
+        *,
+        seconds: float = SECONDS,
+        stride: float = STRIDE,
+        frame_rate: float | None = None,
+    ) -> Timeline:
+        """What is done when in a long video: the answers of `windows`, which has the arguments and the errors."""
+        return Timeline.of(self.windows(video, skeleton, seconds=seconds, stride=stride, frame_rate=frame_rate))
+
+    def camera(
+        self, source: int | str = 0, *, seconds: float = SECONDS, stride: float = STRIDE, limit: int | None = None
+    ) -> Iterator[Window]:
+        """The answers for the newest seconds of a camera, each as it is found, until the caller stops.
+
+        A thread reads the camera. Where an answer takes longer than `stride`, the next window is that of the newest frames, and
+        what lies between is dropped and counted (`Window.dropped`). Windows with nobody for a model that needs poses are left
+        out. A window's prediction holds its frames.
+
+        Args:
+            source: number of a device, 0 for the first; or the address of a stream.
+            seconds, stride: as for `windows`.
+            limit: windows after which it ends, with those that are left out; None: never.
+
+        Raises:
+            VideoError: the camera does not open, ends, or gives no frames.
+            ConfigError, WeightsError: as for a call; or the source is a file.
+        """
+        estimator = self._estimator() if self.needs_skeleton else None
+        return camera_windows(self._model, self._adapter, source, Slide(seconds, stride), estimator=estimator, limit=limit)
 
     # Videos and poses of any form ---------------------------------------------------------------------------------------------
 

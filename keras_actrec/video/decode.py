@@ -54,6 +54,11 @@ class _Silence:
 _SILENCE = _Silence()
 
 
+def silent() -> _Silence:
+    """The one `_Silence` of this process, as a context manager."""
+    return _SILENCE
+
+
 def _open_quietly(path: Path, settings: list[int]) -> cv2.VideoCapture:
     with _SILENCE:
         return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, settings)

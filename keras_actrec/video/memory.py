@@ -85,6 +85,13 @@ class VideoPart:
         return f"{self.video}, frames {self.start} to {self.stop - 1}"
 
 
+def part_of(video: Path | MemoryVideo | VideoPart, start: int, stop: int) -> VideoPart:
+    """Frames [start, stop) of a video, which may be a part itself."""
+    if isinstance(video, VideoPart):
+        return VideoPart(video.video, video.start + start, video.start + stop)
+    return VideoPart(video, start, stop)
+
+
 class FramesCapture:
     """The frames of a `MemoryVideo` with the methods of `cv2.VideoCapture` that `VideoReader` uses."""
 

@@ -59,8 +59,8 @@ class PoseAdapter:
         """
         if not self._model.needs_skeleton:
             return raw
-        if not np.isfinite(raw.joints).any():
-            raise _nobody(video, source)
+        if not somebody(raw):
+            raise nobody(video, source)
         self._warn(raw.layout, source)
         sequence, _ = clean(self._of_kind(raw, source), CleaningConfig(**self._description.cleaning), file=source)
         return sequence if raw.layout.joints == self.layout.joints else retarget(sequence, self.layout)
@@ -118,7 +118,15 @@ def check_inside(video: Video, sequence: SkeletonSequence) -> None:
         )  # fmt: skip
 
 
-def part_of(sequence: SkeletonSequence, start: int, stop: int) -> SkeletonSequence:
+def somebody(sequence: SkeletonSequence, frame_size: tuple[int, int] | None = None) -> bool:
+    """Whether there is a body in any frame; with a frame size (width, height), one that is seen in such a video."""
+    known = np.isfinite(sequence.joints).all(axis=3) & (sequence.joints != 0).any(axis=3)
+    if frame_size is not None and sequence.pixels is not None:
+        known &= ((sequence.pixels >= 0) & (sequence.pixels < frame_size)).all(axis=3)
+    return bool(known.any())
+
+
+def sequence_part(sequence: SkeletonSequence, start: int, stop: int) -> SkeletonSequence:
     """Frames [start, stop) of a sequence; no copy."""
     cut = {name: getattr(sequence, name) for name in ("joints", "pixels", "tracking")}
     return replace(sequence, **{name: None if values is None else values[start:stop] for name, values in cut.items()})
@@ -136,7 +144,8 @@ def _layout_of(model: LoadedModel) -> SkeletonLayout | None:
     return layout
 
 
-def _nobody(video: Video, source: str | Path | None) -> SkeletonFormatError | VideoError:
+def nobody(video: Video, source: str | Path | None) -> SkeletonFormatError | VideoError:
+    """The error for poses without anybody, from a file or (None) estimated in the video."""
     if source is None:
         return VideoError("nobody was found in the video", file=str(video), expected="a person, for this model", fix=_NOBODY)
     fix = "give the skeleton of this clip, or none"
