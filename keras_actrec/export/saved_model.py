@@ -35,6 +35,8 @@ class ExportDescription:
         tensor, sampling: options of pose tensors and sub-sequences; they are baked into `classify_clip`.
         cleaning: options of the cleaning that the joints went through.
         views: test views that `classify_clip` averages over.
+        source_layout: joint layout of the poses that training read, before they were retargeted to `layout`: which sensor or
+            estimator the model knows. None in older exports.
     """
 
     model: ClassVar[str] = "sta_hands"
@@ -48,6 +50,7 @@ class ExportDescription:
     sampling: dict
     cleaning: dict
     views: tuple[str, ...] = (PLAIN,)
+    source_layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class VPNDescription:
         image_size: side of the images that the network sees, in pixels; others are resized to it.
         map_size: height and width of the backbone's map; where it is larger than the attention map, the network looks through
             a window that slides over it.
+        source_layout: as of `ExportDescription`.
     """
 
     model: ClassVar[str] = "vpn"
@@ -78,6 +82,7 @@ class VPNDescription:
     backbone: dict
     image_size: int
     map_size: tuple[int, int]
+    source_layout: str | None = None
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def export_saved_model(
     crop_size: int,
     cleaning: dict,
     views: Sequence[str] = (PLAIN,),
+    source_layout: str | None = None,
 ) -> Path:
     """Writes the SavedModel; the directory appears under its name only when it is whole.
 
@@ -109,6 +110,7 @@ def export_saved_model(
         tensor, sampling: options that the model was trained with; they become part of the graph.
         sensor, crop_size, cleaning: options of the preprocessing, kept in `actrec.json`.
         views: test views that `classify_clip` averages over, see `keras_actrec.skeletons.views`.
+        source_layout: joint layout of the poses that training read, before they were retargeted.
 
     Raises:
         ConfigError: unknown views, or the number of class names does not fit the logits.
@@ -119,7 +121,7 @@ def export_saved_model(
     served = _ServedModel(model, layout, tensor, sampling, tuple(views))
     description = ExportDescription(
         tuple(class_names), layout.name, layout.joints, sensor, crop_size, asdict(tensor), asdict(sampling), cleaning,
-        tuple(views),
+        tuple(views), source_layout,
     )  # fmt: skip
     signatures = {"serve": served.serve, "serving_default": served.serve, "classify_clip": served.classify_clip}
     return write_saved_model(served, directory, signatures=signatures, description=description)

@@ -88,6 +88,7 @@ def export_vpn(
     crop: dict,
     cleaning: dict,
     backbone: dict,
+    source_layout: str | None = None,
 ) -> Path:
     """Writes the SavedModel; the directory appears under its name only when it is whole.
 
@@ -99,6 +100,7 @@ def export_vpn(
         layout: joint layout of `classify_clip`'s joints.
         sampling: options that the model was trained with, and the number of test views; they become part of the graph.
         crop, cleaning, backbone: options of person crops, cleaning and visual backbone, kept in `actrec.json`.
+        source_layout: joint layout of the poses that training read, before they were retargeted.
 
     Raises:
         ConfigError: the model does not run on RGB images; or sampling, layout or class names do not fit it.
@@ -109,7 +111,7 @@ def export_vpn(
     served = _ServedVPN(model, layout, sampling)
     description = VPNDescription(
         tuple(class_names), layout.name, layout.joints, asdict(sampling), crop, cleaning, backbone,
-        image_size=model.input["clip"].shape[2], map_size=_map_size(model),
+        image_size=model.input["clip"].shape[2], map_size=_map_size(model), source_layout=source_layout,
     )  # fmt: skip
     signatures = {"serve": served.serve, "serving_default": served.serve, "classify_clip": served.classify_clip}
     return write_saved_model(served, directory, signatures=signatures, description=description)

@@ -10,6 +10,7 @@ import keras
 from keras_actrec.cache.schema import load_index
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.export import export_saved_model
+from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.recipes.parts import Parts
 from keras_actrec.recipes.reports import write_results
 from keras_actrec.recipes.sta_hands.experiment import Experiment
@@ -74,6 +75,7 @@ def write_report(
         crop_size=experiment.crop_size,
         cleaning=asdict(cleaning),
         views=experiment.test_views,
+        source_layout=dataset_layout(dataset).name,
     )
     return metrics, str(export)
 
