@@ -45,6 +45,10 @@ class Sandbox:
         """Where a file of the documentation is here."""
         return self.place / documented.lstrip("/")
 
+    def located(self, text: str) -> str:
+        """A text of the documentation with its absolute folders in this one."""
+        return _ABSOLUTE.sub(lambda match: f"{self.place}/{match[1]}", text)
+
     def run(self, command: Command) -> subprocess.CompletedProcess[str]:
         """Runs a command with all that it needs, once; what it has printed and its exit status."""
         if command.text not in self.results:
@@ -81,7 +85,7 @@ class Sandbox:
         text = expand(command.text, command.variables)
         for name, value in entry.names.items():
             text = text.replace(name, value)
-        return _ABSOLUTE.sub(lambda match: f"{self.place}/{match[1]}", f"{text} {entry.more}".strip())
+        return self.located(f"{text} {entry.more}".strip())
 
     def _shell(self, line: str) -> subprocess.CompletedProcess[str]:
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.docs.entries import Entry, ReadOnly, Run
+from tests.docs.entries import Entry, Foreign, ReadOnly, Run
 
 TINY = "--weights random --image-size 32 --crop-size 16 --epochs 1 --batch-size 8"
 SERVER = "runs until it is stopped; {} starts it, asks and stops it"
@@ -25,4 +25,11 @@ QUICKSTART: dict[str, Entry] = {
     "keras-actrec serve --model runs/mine/export": ReadOnly(SERVER.format("tests/serving")),
 }
 
-COMMANDS: dict[str, Entry] = {**QUICKSTART}
+SERVING: dict[str, Entry] = {
+    "tensorflow_model_server --rest_api_port=8501 --model_name=actrec --model_base_path=/srv/models/actrec": Foreign(
+        "tensorflow_model_server", "a server of its own, in no package of Python"
+    ),
+    "pip install 'keras_actrec[onnx]'": ReadOnly("downloads packages; .ci/run installs them all"),
+}
+
+COMMANDS: dict[str, Entry] = {**QUICKSTART, **SERVING}
