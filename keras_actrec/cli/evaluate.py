@@ -7,13 +7,15 @@ from pathlib import Path
 
 from keras_actrec.cli.model_arguments import add_model_arguments, recognizer_from
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset, open_videos
+from keras_actrec.datasets.listed_clips import open_listed
+from keras_actrec.datasets.record import ActionDataset
 
 HELP = """\
 Measures a trained model on clips whose classes are known: how many does it get right?
 
-in:  a CSV of clips with their classes (docs/own_data.md; `keras-actrec datasets csv` writes one), or the folder of a public
-     data set with --dataset; and an exported model. Classes are matched by their names. Of a clip without a skeleton the poses
-     are estimated, where the model needs them.
+in:  a CSV of videos and labels, as `keras-actrec train` takes it (docs/own_data.md; `keras-actrec datasets csv` writes one), or
+     the folder of a public data set with --dataset; and an exported model. Classes are matched by their names. Of a clip
+     without a skeleton the poses are estimated, where the model needs them.
 out: accuracy, mean class accuracy and macro F1, printed and in OUT/metrics.json; OUT/report.html with everything to look at;
      predictions.csv (a row for each clip), scores.npz (probabilities), confusion_*.png, left_out.csv
 
@@ -38,24 +40,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, default=Path("evaluated"), metavar="FOLDER", help="for the results (default: %(default)s)")
     dataset = f"what CLIPS is: {', '.join(DATASETS)} (default: %(default)s, a CSV)"
     add("--dataset", choices=DATASETS, default="own", metavar="NAME", help=dataset)
-    protocol = "column of the CSV, or protocol of the data set, that says which clips test (default: split, or the only one)"
+    protocol = (
+        "column of the CSV, or protocol of the data set, that says which clips test (default: split, or the only one; for a "
+        "CSV without such a column a share of 0.3 of each class is drawn, the one that `train` draws)"
+    )
     add("--protocol", metavar="NAME", help=protocol)
-    add("--side", choices=("test", "train"), default="test", help="clips of the protocol to measure on (default: %(default)s)")
     estimate = "use no skeletons of the data set: estimate poses in the videos, as for videos that have none"
     add("--estimate-poses", action="store_true", help=estimate)
     add("--progress", action=argparse.BooleanOptionalAction, help="progress bar (default: on a terminal)")
     add_model_arguments(parser)
 
 
+def dataset_from(args: argparse.Namespace) -> ActionDataset:
+    """The clips; where a list has no skeletons, or they do not count, those of the videos."""
+    if args.dataset == "own":
+        return open_listed(args.clips, skeletons=not args.estimate_poses)
+    if args.estimate_poses:
+        return open_videos(args.dataset, args.clips)
+    return open_dataset(args.dataset, args.clips, video=False)
+
+
 def run(args: argparse.Namespace) -> None:
     """Classifies the clips, writes the result files and prints the numbers."""
-    from keras_actrec.cli.scoring import TestSide, choose_protocol, score_export
+    from keras_actrec.cli.scoring import Measured, choose_protocol, score_export
 
-    if args.estimate_poses:
-        dataset = open_videos(args.dataset, args.clips)
-    else:
-        dataset = open_dataset(args.dataset, args.clips, video=False)
-    measured = TestSide(dataset, choose_protocol(dataset, args.protocol), args.side, not args.estimate_poses)
+    dataset = dataset_from(args)
+    measured = Measured(dataset, choose_protocol(dataset, args.protocol), not args.estimate_poses)
     found = score_export(
         recognizer_from(args), measured, args.out, export=args.model, flow_model=args.flow_model, progress=args.progress
     )

@@ -29,21 +29,17 @@ JOURNAL = "answers.jsonl.part"
 
 
 @dataclass(frozen=True)
-class TestSide:
-    """What is measured.
+class Measured:
+    """On what a model is measured: the test side of a protocol.
 
     Attributes:
         dataset: the clips.
         protocol: name of one of its protocols.
-        side: "test" or "train".
         skeletons: whether the data set's skeletons are used; if not, poses are estimated where the model needs them.
     """
 
-    __test__ = False  # no class of tests, whatever pytest thinks of its name
-
     dataset: ActionDataset
     protocol: str
-    side: str = "test"
     skeletons: bool = True
 
 
@@ -53,7 +49,7 @@ class ExportScores:
 
     Attributes:
         evaluation: probabilities of the classified clips.
-        left_out: the clips of the side that could not be classified, and why.
+        left_out: the test clips that could not be classified, and why.
         metrics: content of metrics.json.
     """
 
@@ -87,14 +83,14 @@ def choose_protocol(dataset: ActionDataset, name: str | None) -> str:
 
 def score_export(
     recognizer: Recognizer,
-    measured: TestSide,
+    measured: Measured,
     out: str | Path,
     *,
     export: str | Path,
     flow_model: str | Path | None = None,
     progress: bool | None = None,
 ) -> ExportScores:
-    """Classifies the clips of one side of a protocol, and writes what was found.
+    """Classifies the test clips of a protocol, and writes what was found.
 
     Files in `out`: metrics.json, scores.npz (probabilities), predictions.csv, left_out.csv, confusion_<stream>.png and
     report.html. A clip that cannot be classified (its video or skeleton does not read, nobody is found in it, its class is none
@@ -110,25 +106,25 @@ def score_export(
 
     Raises:
         ConfigError: the model knows none of the classes.
-        DatasetError: no clip on that side, or none that can be classified.
+        DatasetError: no test clip, or none that can be classified.
         WeightsError: weights that cannot be had.
         DiskFullError: no space left.
     """
     started, out, export = time.monotonic(), Path(out), Path(export)
     dataset, split = measured.dataset, measured.dataset.protocols()[measured.protocol]
-    wanted = set(getattr(split, measured.side))
+    wanted = set(split.test)
     records = [record for record in dataset.records if record.clip_id in wanted]
     if not records:
         raise DatasetError(
-            f"protocol {measured.protocol} has no clip to {measured.side} on", file=dataset.root,
+            f"protocol {measured.protocol} has no clip to test on", file=dataset.root,
             found=f"{len(dataset.records)} usable clips, {len(dataset.left_out)} left out",
-            fix=f"give clips with {measured.side} in its column, or another protocol",
+            fix="put test into its column for some, or choose another protocol",
         )  # fmt: skip
     labels = _labels(recognizer, dataset, records)
     known = [record for record in records if record.clip_id in labels]
     models = [_identity(Path(folder)) for folder in (export, flow_model) if folder is not None]
     head = {"models": models, "dataset": dataset.name, "root": str(dataset.root), **_settings(measured)}
-    left_out = [clip for clip in dataset.left_out if split.left_out.get(clip.clip_id) == measured.side]
+    left_out = [clip for clip in dataset.left_out if split.left_out.get(clip.clip_id) == "test"]
     left_out += [
         LeftOut(record.clip_id, "evaluation", f"the model does not know its class, {dataset.class_names[record.label]}")
         for record in records
@@ -212,7 +208,7 @@ class _Journal:
 
 
 def _classify(
-    recognizer: Recognizer, measured: TestSide, records: Sequence[ClipRecord], journal: _Journal, *, progress: bool | None
+    recognizer: Recognizer, measured: Measured, records: Sequence[ClipRecord], journal: _Journal, *, progress: bool | None
 ) -> list[LeftOut]:
     """Answers for the clips that have none yet; gives those that cannot be classified."""
     left_out = []
@@ -254,8 +250,8 @@ def _identity(export: Path) -> dict[str, str]:
     return {"model": str(export), "sha256": digest.hexdigest()}
 
 
-def _settings(measured: TestSide) -> dict[str, object]:
-    return {"protocol": measured.protocol, "side": measured.side, "skeletons": measured.skeletons}
+def _settings(measured: Measured) -> dict[str, object]:
+    return {"protocol": measured.protocol, "skeletons": measured.skeletons}
 
 
 # Result files -----------------------------------------------------------------------------------------------------------------
@@ -264,7 +260,7 @@ def _settings(measured: TestSide) -> dict[str, object]:
 def _write(
     out: Path,
     recognizer: Recognizer,
-    measured: TestSide,
+    measured: Measured,
     evaluation: Evaluation,
     left_out: tuple[LeftOut, ...],
     *,
@@ -276,7 +272,7 @@ def _write(
     description = recognizer.description
     run = RunDescription(
         dataset=measured.dataset.name, protocol=measured.protocol, model=description.model, preset="evaluated export",
-        seed=None, clips={measured.side: len(evaluation.clip_ids)},
+        seed=None, clips={"test": len(evaluation.clip_ids)},
         weights=getattr(description, "sensor", None) or getattr(description, "backbone", {}),
     )  # fmt: skip
     correct = int((evaluation.predictions(stream) == evaluation.labels).sum())
@@ -291,7 +287,7 @@ def _write(
         },
     )  # fmt: skip
     save_scores(out / "scores.npz", evaluation)
-    write_left_out(out / "left_out.csv", left_out, side_of=lambda _: measured.side)
+    write_left_out(out / "left_out.csv", left_out, side_of=lambda _: "test")
     _write_predictions(out / "predictions.csv", evaluation, names)
     confusion_matrix_png(evaluation.confusion_matrix(stream), names, out / f"confusion_{stream}.png")
     leave_report(out)
