@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_actrec.files import whole_file
+from keras_actrec.recipes.report_page import leave_report
 from keras_actrec.recipes.sta_hands.experiment import Experiment
 from keras_actrec.recipes.together import chief_alone, connected
 from keras_actrec.recipes.video.experiment import VideoExperiment
@@ -28,8 +29,8 @@ def run_protocols(
 ) -> dict[str, object]:
     """Runs one protocol after the other on shared caches and averages what they found.
 
-    Files below `workdir`: metrics.json (mean over protocols of every metric), and a folder with the files of `run` for each
-    protocol, where there are more than one.
+    Files below `workdir`: metrics.json (mean over protocols of every metric), report.html over all of them, and a folder with
+    the files of `run` for each protocol, where there are more than one.
 
     Args:
         experiment: what is done; its own protocol does not count.
@@ -64,10 +65,11 @@ def run_protocols(
         "folds": {key: {"accuracy": f["accuracy"], "clips": f["clips"]} for key, f in zip(protocols, folds, strict=True)},
         "seconds": round(sum(fold["seconds"] for fold in folds), 1),
     }
-    chief_alone(experiment.strategy, lambda: _write(experiment.workdir / "metrics.json", metrics))
+    chief_alone(experiment.strategy, lambda: _write(experiment.workdir, metrics))
     return metrics
 
 
-def _write(path: Path, metrics: Metrics) -> None:
-    with whole_file(path) as part:
+def _write(workdir: Path, metrics: Metrics) -> None:
+    with whole_file(workdir / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    leave_report(workdir)

@@ -1,4 +1,4 @@
-"""What a run of any model leaves behind: metrics, scores, pictures."""
+"""What a run of any model leaves behind: metrics, scores, attention, pictures, and a page that shows them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_actrec.datasets.record import LeftOut
+from keras_actrec.recipes.report_page import ATTENTION, leave_report
+from keras_actrec.training.attention import attention_by_class, save_attention
 from keras_actrec.training.evaluation import Evaluation, save_scores
 from keras_actrec.training.results import RunDescription, write_metrics
 from keras_actrec.training.stages import StageHistory
@@ -44,7 +46,8 @@ def write_results(
     seconds: float,
     extra: Mapping[str, object],
 ) -> dict[str, object]:
-    """Writes metrics.json, scores.npz, a confusion matrix per stream and the learning curves: what every model's run leaves.
+    """Writes what every model's run leaves: metrics.json, scores.npz, a confusion matrix per stream, the learning curves,
+    attention.npz where the network has attention, and report.html over all of them and left_out.csv.
 
     Args:
         workdir: folder to write into.
@@ -73,4 +76,8 @@ def write_results(
     for stream in evaluation.scores:
         confusion_matrix_png(evaluation.confusion_matrix(stream), class_names, workdir / f"confusion_{stream}.png")
     curves_png({history.weights.parent.name: history.csv for history in histories}, workdir / "curves.png")
+    (workdir / ATTENTION).unlink(missing_ok=True)  # of an earlier run
+    if evaluation.attention:
+        save_attention(workdir / ATTENTION, attention_by_class(evaluation.attention, evaluation.labels, len(class_names)))
+    leave_report(workdir)
     return metrics

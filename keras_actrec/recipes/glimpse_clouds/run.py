@@ -86,8 +86,9 @@ def run_glimpse_experiment(
 ) -> ExperimentResult:
     """Runs the whole job on one protocol; see `GlimpseExperiment` for what decides it.
 
-    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_glimpse_clouds.png, curves.png, export/, and one
-    folder per training stage; backbone.weights.h5 where maps are those of another run's trained backbone.
+    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_glimpse_clouds.png, curves.png, attention.npz
+    (where the variant has glimpses), report.html, export/, and one folder per training stage; backbone.weights.h5 where maps
+    are those of another run's trained backbone.
 
     Args:
         dataset: the clips, with videos.

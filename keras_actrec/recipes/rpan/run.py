@@ -86,8 +86,9 @@ def run_rpan_experiment(
     Joints are used where every clip of the data set has them: as targets of the attention in training, and in the test to
     score the joints that the attention finds (section 4.4). Without them the attention learns from the actions alone.
 
-    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_STREAM.png, curves.png, a folder per stream with
-    its training, export/ (and export_flow/ where there are both streams).
+    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_STREAM.png, curves.png, attention.npz (where the
+    variant has attention), report.html, a folder per stream with its training, export/ (and export_flow/ where there are both
+    streams).
 
     Args:
         dataset: the clips, with videos.

@@ -117,8 +117,8 @@ def pose_experiment(task: PoseTask, settings: str, workdir: Path, *, seed: int =
 def run_folds(dataset: ActionDataset, experiment: Experiment, protocols: Sequence[str], *, name: str = "") -> dict[str, object]:
     """Runs one protocol after the other on shared caches and averages what they found.
 
-    Files below `workdir`: metrics.json (mean over folds of every metric), and a folder with the files of `run_experiment` for
-    each protocol, where there are more than one.
+    Files below `workdir`: metrics.json (mean over folds of every metric), report.html, and a folder with the files of
+    `run_experiment` for each protocol, where there are more than one.
 
     Args:
         dataset: the clips.

@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 def run_experiment(dataset: ActionDataset, experiment: Experiment, *, extra: Extra | None = None) -> ExperimentResult:
     """Runs the whole job on one protocol; see `Experiment` for what decides it.
 
-    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_<stream>.png, curves.png, export/, and one folder
-    per training stage.
+    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_<stream>.png, curves.png, attention.npz (where
+    the variant has attention), report.html, export/, and one folder per training stage.
 
     Args:
         dataset: the clips.

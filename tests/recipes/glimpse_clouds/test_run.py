@@ -77,7 +77,8 @@ def test_files(run):
     logs = {name for name in found if "/tensorboard/" in name}
     stages = {f"{stage}/{name}" for stage in stages_of(run) for name in ("log.csv", "model.weights.h5", "finished.json")}
     assert found - exported - logs == stages | {
-        "metrics.json", "left_out.csv", "scores.npz", "confusion_glimpse_clouds.png", "curves.png"
+        "metrics.json", "left_out.csv", "scores.npz", "confusion_glimpse_clouds.png", "curves.png", "attention.npz",
+        "report.html",
     }  # fmt: skip
     assert {"export/saved_model.pb", "export/actrec.json"} <= exported and logs
     caches = {"poses", "rgb_clips"} | ({"glimpse_maps"} if run.experiment.train == "on_maps" else set())

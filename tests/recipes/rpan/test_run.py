@@ -83,7 +83,9 @@ def test_files(run):
     logs = {name for name in found if "/tensorboard/" in name}
     stages = {f"{stream}/{name}" for stream in STREAMS for name in ("log.csv", "model.weights.h5", "finished.json")}
     pictures = {*(f"confusion_{stream}.png" for stream in (*STREAMS, FUSED)), "curves.png"}
-    assert found - exported - logs == stages | pictures | {"metrics.json", "left_out.csv", "scores.npz"}
+    assert found - exported - logs == stages | pictures | {
+        "metrics.json", "left_out.csv", "scores.npz", "attention.npz", "report.html"
+    }  # fmt: skip
     assert {f"{export}/{name}" for export in EXPORTS.values() for name in ("saved_model.pb", "actrec.json")} <= exported
     assert {name.split("/")[0] for name in logs} == {*STREAMS}
     caches = {"poses", "flow"} | ({"cubes_rgb", "cubes_flow"} if run.experiment.train == "on_maps" else set())

@@ -129,10 +129,10 @@ def test_accuracy_of_a_fold_is_that_of_its_scores(folds, sbu, fold):
 
 def test_files_of_the_folds_and_their_one_cache(folds, sbu):
     workdir, _ = folds
-    assert sorted(entry.name for entry in workdir.iterdir()) == ["cache", *FOLDS, "metrics.json"]
+    assert sorted(entry.name for entry in workdir.iterdir()) == ["cache", *FOLDS, "metrics.json", "report.html"]
     for fold in FOLDS:
         assert {entry.name for entry in (workdir / fold).iterdir()} == {
-            *("metrics.json", "left_out.csv", "scores.npz", "confusion_pose.png", "curves.png", "export", "pose")
+            *("metrics.json", "left_out.csv", "scores.npz", "confusion_pose.png", "curves.png", "report.html", "export", "pose")
         }
     cached = [clip for clips in load_index(workdir / "cache" / "poses").shards for clip in clips]
     assert sorted(cached) == [record.clip_id for record in sbu.records]

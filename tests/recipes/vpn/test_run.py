@@ -70,7 +70,7 @@ def test_files(run):
     exported = {name for name in found if name.startswith("export/")}
     logs = {name for name in found if name.startswith("vpn/tensorboard/")}
     assert found - exported - logs == {
-        "metrics.json", "left_out.csv", "scores.npz", "confusion_vpn.png", "curves.png",
+        "metrics.json", "left_out.csv", "scores.npz", "confusion_vpn.png", "curves.png", "attention.npz", "report.html",
         "vpn/log.csv", "vpn/model.weights.h5", "vpn/finished.json",
     }  # fmt: skip
     assert {"export/saved_model.pb", "export/actrec.json"} <= exported and logs
