@@ -157,9 +157,12 @@ _PRESETS: dict[str, dict[str, object]] = {
     "table6_h": {"hand_pooling": "sum", **_NO_ATTENTION},
     "table6_i": {"temporal_pooling": "mean"},
     "table6_k": {},
-    # Not the paper's: the pose stream that recognises best, see docs/results.md, alone and in the whole network.
+    # Not the paper's: the pose stream that recognises best, see docs/results.md, alone, in the whole network, and in the network
+    # without attention (as row H) and with attention that does not see the pose (as in Table 5).
     "pose_res_tcn": {"streams": "pose", "pose_network": "res_tcn"},
     "sta_hands_res_tcn": {"pose_network": "res_tcn"},
+    "sta_hands_res_tcn_no_attention": {"pose_network": "res_tcn", "hand_pooling": "sum", **_NO_ATTENTION},
+    "sta_hands_res_tcn_unconditioned": {"pose_network": "res_tcn", "pose_conditioning": False},
 }
 # Preset name → fields of STAHandsConfig that differ from the default. All sizes are those of NTU RGB+D.
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType({k: MappingProxyType(v) for k, v in _PRESETS.items()})
@@ -169,8 +172,8 @@ def preset(name: str, classes: int) -> STAHandsConfig:
     """The configuration of one row of the paper's tables.
 
     Args:
-        name: a key of `PRESETS`: "sta_hands_paper", "table4_…", "table5_…", "table6_a" … "table6_k", and two that are not the
-            paper's, "pose_res_tcn" and "sta_hands_res_tcn".
+        name: a key of `PRESETS`: "sta_hands_paper", "table4_…", "table5_…", "table6_a" … "table6_k", and four that are not
+            the paper's, "pose_res_tcn" and "sta_hands_res_tcn", the latter also with _no_attention and _unconditioned.
         classes: number of action classes (60 for NTU RGB+D). Change further fields with `dataclasses.replace`.
 
     Raises:

@@ -121,7 +121,7 @@ def test_presets_cover_the_tables():
         + ["table4_random", "table4_no_repeats", "table4_topological"]
         + [f"table5_{modality}_{c}" for modality in ("rgb", "multimodal") for c in ("conditioned", "unconditioned")]
         + [f"table6_{row}" for row in "abceghik"]
-        + ["pose_res_tcn", "sta_hands_res_tcn"]
+        + ["pose_res_tcn", *(f"sta_hands_res_tcn{end}" for end in ("", "_no_attention", "_unconditioned"))]
     )
     assert preset("sta_hands_paper", 60) == preset("table6_k", 60) == STAHandsConfig(classes=60)
     # row: pose stream, RGB stream, spatial attention, temporal attention, pose network (its own stream, or "o")
