@@ -134,13 +134,13 @@ class Ribbon:
         length: frames of the whole video, or as many of them as have been seen.
         frame_rate: frames per second.
         segments: (first frame, end, class name) of what was recognised so far, in order; they do not overlap.
-        window: (first frame, end) of the window whose answer is shown.
+        window: (first frame, end) of the window whose answer is shown; None where there is none.
     """
 
     length: int
     frame_rate: float
     segments: tuple[tuple[int, int, str], ...]
-    window: tuple[int, int]
+    window: tuple[int, int] | None
 
 
 def with_ribbon(picture: np.ndarray, ribbon: Ribbon, index: int, colours: dict[str, tuple[int, int, int]]) -> np.ndarray:
@@ -166,11 +166,21 @@ def with_ribbon(picture: np.ndarray, ribbon: Ribbon, index: int, colours: dict[s
         first, last = column(start), max(column(stop) - 1, column(start) + 1)
         strip[12:28, first:last] = colours[name]
         words = shortened(name, last - first - 8, SMALL) if last - first > 40 else ""
-        draw_text(strip, words, first + 4, 24, size=SMALL, colour=PAPER)
-    cv2.rectangle(strip, (column(ribbon.window[0]), 9), (column(ribbon.window[1]), 30), INK, 1)
+        draw_text(strip, words, first + 4, 24, size=SMALL)
+    if ribbon.window is not None:
+        first, end = ribbon.window
+        cv2.rectangle(strip, (column(first), 9), (column(end), 30), INK, 1)
+        seconds = f"{first / ribbon.frame_rate:.1f} to {end / ribbon.frame_rate:.1f} s"
+        draw_text(strip, f"answer of the window from {seconds}", 12, 41, size=SMALL)
     now = column(index)
     strip[6:34, now : now + 2] = NOW
-    seconds = [f"{frame / ribbon.frame_rate:.1f}" for frame in (*ribbon.window, ribbon.length, index)]
-    draw_text(strip, f"answer of the window from {seconds[0]} to {seconds[1]} s", 12, 41, size=SMALL)
-    text_right(strip, f"{seconds[3]} s of {seconds[2]} s", 41)
+    text_right(strip, f"{index / ribbon.frame_rate:.1f} s of {ribbon.length / ribbon.frame_rate:.1f} s", 41)
     return np.vstack([picture, strip])
+
+
+def no_answer(index: int, length: int) -> np.ndarray:
+    """The panel of a frame that no answer is about; BGR uint8 (150, 960, 3)."""
+    strip = np.full((PANEL, WIDTH, 3), PAPER, np.uint8)
+    draw_text(strip, "no answer here", 12, 25, colour=_SOFT)
+    draw_text(strip, f"frame {index + 1} of {length}", LEFT, CAPTION, size=SMALL)
+    return strip

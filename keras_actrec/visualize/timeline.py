@@ -16,7 +16,7 @@ from keras_actrec.files import whole_file
 
 SHOWN_CLASSES = 9
 """Classes with a colour of their own: those that fill most of the time. The others are grey."""
-_OTHERS = (0.72, 0.72, 0.72)
+OTHERS = (0.72, 0.72, 0.72)
 _MINUTES_FROM = 120.0
 """Seconds of a video from which its time is written as minutes:seconds."""
 _LETTERS = 150
@@ -57,7 +57,7 @@ def timeline_png(timeline: Answers, path: str | Path, *, title: str = "") -> Pat
         DiskFullError: no space left.
     """
     path, segments = Path(path), timeline.segments()
-    colours = _colours(segments)
+    colours = class_colours(segments)
     figure = Figure((12, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     blocks, lines = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
@@ -80,8 +80,8 @@ def timeline_png(timeline: Answers, path: str | Path, *, title: str = "") -> Pat
     return path
 
 
-def _colours(segments: Sequence[_Segment]) -> dict[str, tuple[float, ...]]:
-    """Colours of the classes that fill most of the time, in the order of the time that they fill."""
+def class_colours(segments: Sequence[_Segment]) -> dict[str, tuple[float, ...]]:
+    """Colours, RGB in [0, 1], of the classes that fill most of the time, in the order of the time that they fill."""
     filled: dict[str, float] = {}
     for segment in segments:
         filled[segment.class_name] = filled.get(segment.class_name, 0.0) + segment.stop_seconds - segment.start_seconds
@@ -92,7 +92,7 @@ def _colours(segments: Sequence[_Segment]) -> dict[str, tuple[float, ...]]:
 def _draw_blocks(axes, segments: Sequence[_Segment], colours: dict[str, tuple[float, ...]], end: float) -> None:
     for segment in segments:
         width = segment.stop_seconds - segment.start_seconds
-        colour = colours.get(segment.class_name, _OTHERS)
+        colour = colours.get(segment.class_name, OTHERS)
         axes.broken_barh([(segment.start_seconds, width)], (0, 1), facecolors=[colour], edgecolor="white", linewidth=0.8)
         if len(segment.class_name) <= _LETTERS * width / end:
             middle = segment.start_seconds + width / 2

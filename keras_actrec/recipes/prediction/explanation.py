@@ -18,6 +18,7 @@ from keras_actrec.video.write import write_video
 UNKNOWN_RATE = 30.0
 """Frames per second of an explanation whose clip does not say its own: a folder of images, or a container without a rate. 30 is
 that of NTU RGB+D and of most cameras. It only decides how fast the explanation plays; the answer does not depend on it."""
+_HELD_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +51,28 @@ class Prediction(ABC):
     def annotated_frames(self) -> Iterator[np.ndarray]:
         """The clip's frames with what the model attended to, and top-5; BGR uint8."""
 
+    @property
+    def stops(self) -> np.ndarray:
+        """bool (T,): frames at which a film stops, as the model looks at a handful that would be gone in an instant."""
+        return np.zeros(len(self.moments), bool)
+
     def film(self, rate: float) -> Iterator[np.ndarray]:
-        """`annotated_frames` as a video of `rate` frames per second shows them: a subclass may stop at some."""
-        return self.annotated_frames()
+        """`annotated_frames` as a video of `rate` frames per second shows them: half a second long at `stops`."""
+        stops = self.stops
+        for index, frame in enumerate(self.annotated_frames()):
+            for _ in range(self.held(rate) if stops[index] else 1):
+                yield frame
+
+    @staticmethod
+    def held(rate: float) -> int:
+        """How many frames long a film stops."""
+        return max(1, round(_HELD_SECONDS * rate))
 
 
 def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     """Writes the annotated clip: a video (`.avi`, `.mp4`), or for `.png`/`.jpg` a picture of the four heaviest moments.
 
-    A video plays at the clip's own frame rate, or at `UNKNOWN_RATE` where that is not known.
+    Browsers play `.webm`. A video plays at the clip's own frame rate, or at `UNKNOWN_RATE` where that is not known.
 
     Raises:
         DiskFullError: no space left; no file of that name is left half-written.
@@ -68,7 +82,7 @@ def write_explanation(prediction: Prediction, path: str | Path) -> Path:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         with VideoReader(prediction.video) as reader:
             rate = reader.frame_rate or UNKNOWN_RATE
-        return write_video(path, prediction.film(rate), rate, codec="mp4v" if path.suffix == ".mp4" else "MJPG")
+        return write_video(path, prediction.film(rate), rate)
     shown = _heaviest(prediction.moments)
     pictures = [frame for index, frame in enumerate(prediction.annotated_frames()) if index in shown]
     rows = [np.hstack(pictures[i : i + 2]) for i in range(0, len(pictures) - len(pictures) % 2, 2)]

@@ -41,6 +41,12 @@ class GlimpsePrediction(Prediction):
         weights[self.clouds.frames[0]] = 1.0
         return weights
 
+    @property
+    def stops(self) -> np.ndarray:
+        stops = np.zeros(len(self.clouds.seen), bool)
+        stops[self.clouds.frames[0]] = True  # of the first view: all would make a film of many times the clip's length
+        return stops
+
     def annotated_frames(self) -> Iterator[np.ndarray]:
         with VideoReader(self.video) as reader:
             yield from annotate_clip(

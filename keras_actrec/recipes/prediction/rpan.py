@@ -22,8 +22,6 @@ from keras_actrec.visualize.rpan_attention import PoseAttention, annotate_clip, 
 
 FUSION = {"rgb": 1, "flow": 2}
 """Weights of the streams' probabilities (section 4.2: "spatial and temporal score fusion (S:T is 1:2)")."""
-_HELD_SECONDS = 0.5
-"""How long a film stops at a frame that was looked at: RPAN looks at a handful, each of which would be gone in an instant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +50,9 @@ class RPANPrediction(Prediction):
                 ranking=self.top(),
             )  # fmt: skip
 
-    def film(self, rate: float) -> Iterator[np.ndarray]:
-        held = max(1, round(_HELD_SECONDS * rate))
-        for index, frame in enumerate(self.annotated_frames()):
-            for _ in range(held if self.attention.seen[index] else 1):
-                yield frame
+    @property
+    def stops(self) -> np.ndarray:
+        return self.attention.seen
 
 
 def predict_rpan(
