@@ -157,7 +157,7 @@ _PRESETS: dict[str, dict[str, object]] = {
     "table6_h": {"hand_pooling": "sum", **_NO_ATTENTION},
     "table6_i": {"temporal_pooling": "mean"},
     "table6_k": {},
-    # Not the paper's: the pose stream that recognises best, see docs/results.md, alone, in the whole network, and in the network
+    # Not the paper's: the pose stream that recognises best, see docs/results.md, alone, in the whole network, and in that one
     # without attention (as row H) and with attention that does not see the pose (as in Table 5).
     "pose_res_tcn": {"streams": "pose", "pose_network": "res_tcn"},
     "sta_hands_res_tcn": {"pose_network": "res_tcn"},
