@@ -17,8 +17,6 @@ from keras_actrec.video.decode import silent
 
 PATIENCE = 10.0
 """Seconds without a frame until a camera counts as gone; opening a stream may take as long."""
-_SLACK = 1.1
-"""Frames are held for this many times the length of a window, so that a window does not lose its first ones to jitter."""
 _JOIN_SECONDS = 2.0
 
 
@@ -38,7 +36,7 @@ class CameraWindow:
         numbers: of the frames, counted from the camera's first; ascending, without gaps.
         frames: BGR uint8 (H, W, 3) each.
         frame_rate: frames per second, as they came.
-        dropped: frames that no window has had so far.
+        dropped: frames that went by while a window was due, and that none has had so far.
     """
 
     numbers: range
@@ -97,7 +95,7 @@ class Camera:
             VideoError: the camera ended, or gives no frames any more.
         """
         with self._changed:
-            while not (self._due is not None and self._held and self._held[-1][1] >= self._due):
+            while not self._ready():
                 if self._ended:
                     raise VideoError(
                         "the camera gives no more frames", file=self.name, found=f"{self._count} frames in all",
@@ -108,20 +106,20 @@ class Camera:
                         "the camera gives no frames", file=self.name, found=f"none for {self._patience:g} s",
                         fix=_ways_out(self.source),
                     )  # fmt: skip
-            last = self._held[-1][1]
-            newest = [held for held in self._held if held[1] >= last - self._seconds]
+            last, first = self._held[-1][1], self._held[0][1]
             self._due = last + stride
-            numbers = range(newest[0][0], newest[-1][0] + 1)
-            if self._seen:  # frames between the window before and this one; those that are not held any more have counted
-                self._dropped += max(0, numbers.start - max(self._seen, self._held[0][0]))
-            self._seen = numbers.stop
-            rate = (len(newest) - 1) / max(last - newest[0][1], 1e-3) if len(newest) > 1 else 1 / self._seconds
-            return CameraWindow(numbers, tuple(frame for _, _, frame in newest), rate, self._dropped)
+            self._seen = self._count
+            numbers = range(self._held[0][0], self._count)
+            rate = (len(numbers) - 1) / max(last - first, 1e-3) if len(numbers) > 1 else 1 / self._seconds
+            return CameraWindow(numbers, tuple(frame for _, _, frame in self._held), rate, self._dropped)
 
     @property
     def name(self) -> str:
         """What messages call it."""
         return f"camera {self.source}"
+
+    def _ready(self) -> bool:
+        return self._due is not None and self._held[-1][1] >= self._due
 
     def _read(self, capture: Capture) -> None:
         try:
@@ -138,12 +136,14 @@ class Camera:
 
     def _hold(self, frame: np.ndarray, now: float) -> None:
         with self._changed:
+            late = self._ready()  # a window is due, and nobody came for it yet
             if self._due is None:
                 self._due = now + self._seconds
             self._held.append((self._count, now, frame))
             self._count += 1
-            while now - self._held[0][1] > _SLACK * self._seconds:
-                self._dropped += self._held.popleft()[0] >= self._seen
+            while now - self._held[0][1] > self._seconds:
+                number, _, _ = self._held.popleft()
+                self._dropped += late and number >= self._seen
             self._changed.notify_all()
 
 
