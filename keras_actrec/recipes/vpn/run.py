@@ -16,6 +16,7 @@ from keras_actrec.cache.reader import PoseCache
 from keras_actrec.datasets.record import ActionDataset, LeftOut
 from keras_actrec.export import export_vpn
 from keras_actrec.extraction.clip_maps import extract_clip_maps
+from keras_actrec.extraction.poses import dataset_layout
 from keras_actrec.models.vpn import BACKBONE, VPNConfig, vpn, with_backbone
 from keras_actrec.pipelines.person_clips import ClipMapSource, PersonClipSource
 from keras_actrec.recipes.parts import Parts
@@ -84,8 +85,8 @@ class _Trained:
 def run_vpn_experiment(dataset: ActionDataset, experiment: VPNExperiment, *, extra: Extra | None = None) -> ExperimentResult:
     """Runs the whole job on one protocol; see `VPNExperiment` for what decides it.
 
-    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_vpn.png, curves.png, export/, and the folder of the
-    training stage.
+    Files below `workdir`: metrics.json, left_out.csv, scores.npz, confusion_vpn.png, curves.png, attention.npz (where the
+    variant has attention), report.html, export/, and the folder of the training stage.
 
     Args:
         dataset: the clips, with videos.
@@ -225,4 +226,5 @@ def _export(run: VPNRun, whole: keras.Model) -> Path:
         crop=asdict(experiment.crop),
         cleaning=run.cleaning,
         backbone=with_checksum(experiment.backbone, weights_checksum(whole.get_layer(BACKBONE))),
+        source_layout=dataset_layout(run.dataset).name,
     )
