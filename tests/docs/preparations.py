@@ -44,6 +44,12 @@ def _train_two_stream(place: Path) -> None:
     run_two_stream(replace(experiment, strategy="none", pose_stage=replace(experiment.pose_stage, epochs=1)))
 
 
+def own_run(box: Sandbox) -> None:
+    """runs/mine with the export of a tiny two-stream network."""
+    two_stream_run(box)
+    shutil.copytree(box.path("runs/ntu_pose_rgb"), box.path("runs/mine"))
+
+
 def i3d_weights(box: Sandbox) -> None:
     """i3d_rgb.weights.h5 of a random network."""
     from keras_actrec.backbones.i3d import i3d
@@ -71,6 +77,7 @@ PREPARATIONS: Mapping[str, Callable[[Sandbox], None]] = MappingProxyType({
     "clips.csv": own_data,
     "clip.mp4": clip,
     "runs/ntu_pose_rgb": two_stream_run,
+    "runs/mine": own_run,
     "i3d_rgb.weights.h5": i3d_weights,
     "resnet50.weights.h5": resnet50_weights,
     "tsn.weights.h5": tsn_weights,

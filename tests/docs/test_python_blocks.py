@@ -8,8 +8,12 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +54,16 @@ class Fragment:
 
     mark: str
     why: str
+
+
+def onnx_file(box: Sandbox) -> Names:
+    """actrec.onnx, unless the block that makes it was run before."""
+    if not box.path("actrec.onnx").exists():
+        from keras_actrec.export.onnx import export_onnx
+
+        box.prepare("runs/mine")
+        export_onnx(box.path("runs/mine/export"), box.path("actrec.onnx"))
+    return {}
 
 
 def landmarks(box: Sandbox) -> Names:
@@ -105,6 +119,19 @@ def my_backbone(box: Sandbox) -> Names:
     (text,) = [block.text for block in BLOCKS if "def small_c3d" in block.text]
     (box.place / "my_backbone.py").write_text(text, encoding="utf-8")
     return {}
+
+
+def server(box: Sandbox) -> Names:
+    """`keras-actrec serve` as the page has it, at a free port, and what the page's block before has defined."""
+    program = Path(sys.executable).parent / "keras-actrec"
+    command = [program, "serve", "--model", "runs/mine/export", "--port", "0"]
+    process = subprocess.Popen(command, cwd=box.place, stdout=subprocess.PIPE, text=True)
+    base = re.search(r"http://[\w.]+:\d+", process.stdout.readline())[0]
+    names: Names = {"close": lambda: (process.terminate(), process.wait(30)), "np": np}
+    exec(block_of("def predict(address").text, names)
+    ask = names["predict"]
+    names["predict"] = lambda documented, *rest: ask(documented.replace("http://127.0.0.1:8501", base), *rest)
+    return names
 
 
 def built(shape: tuple[int, ...], output: str = "logits") -> Callable[[Names], bool]:
@@ -177,6 +204,25 @@ EXAMPLES: tuple[Example | Fragment, ...] = (
         names=lambda box: {"np": np, "joints": np.zeros((9, 1, 20, 3)), "pixels": np.zeros((9, 1, 20, 2))},
     ),
     Example("landmarker.detect_for_video", read_landmarks, names=landmarks),
+    # docs/serving.md
+    Example("def predict(address", lambda names: callable(names["predict"])),
+    Example(
+        'predict("http://127.0.0.1:8501/v1/models/actrec"',
+        lambda names: abs(names["answer"]["probabilities"].sum() - 1) < 1e-4, needs=("runs/mine",), names=server, slow=True,
+    ),
+    Example(
+        'export_for_serving("runs/mine/export"', lambda names: Path("models/actrec/1/saved_model.pb").is_file(),
+        needs=("runs/mine",), slow=True,
+    ),
+    Example(
+        'tf.saved_model.load("runs/mine/export")', lambda names: names["probabilities"].shape[0] == 1, needs=("runs/mine",),
+        slow=True,
+    ),
+    Example('export_onnx("runs/mine/export"', lambda names: Path("actrec.onnx").is_file(), needs=("runs/mine",), slow=True),
+    Example(
+        "onnxruntime.InferenceSession", lambda names: len(names["probabilities"]) == 3 and len(names["class_names"]) > 1,
+        names=onnx_file, slow=True,
+    ),
     # docs/quickstart.md
     Example(
         "answer.top()", lambda names: len(names["answer"].top()) == 5, needs=("runs/ntu_pose_rgb", "clip.mp4"), slow=True
@@ -221,7 +267,10 @@ def run_block(example: Example, sandbox_of, monkeypatch) -> None:
         text = text.replace(words, instead)
     monkeypatch.chdir(box.place)
     monkeypatch.syspath_prepend(str(box.place))
-    exec(compile(box.located(text), str(block), "exec"), names)
+    try:
+        exec(compile(box.located(text), str(block), "exec"), names)
+    finally:
+        names.get("close", lambda: None)()
     assert example.holds(names)
 
 
