@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from keras_actrec.datasets.pose_files import write_pose_file
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.errors import CacheError, VideoError
+from keras_actrec.errors import CacheError, SkeletonFormatError, VideoError
 from keras_actrec.extraction.run import check_run
 from keras_actrec.extraction.shard_job import ShardResult, Tick, one_there
 from keras_actrec.extraction.workers import Workers, run_shards
@@ -18,6 +18,7 @@ from keras_actrec.files import whole_file
 from keras_actrec.pose_estimation.estimator import PoseEstimationConfig, PoseEstimator
 from keras_actrec.pose_estimation.model_file import sha256
 from keras_actrec.progress import progress_bar
+from keras_actrec.video.time_limit import CLIP_SECONDS
 
 OPTIONS = "poses.json"
 _STAGE = "pose_estimation"
@@ -69,9 +70,13 @@ def estimate_poses(
     files = {clip: directory / f"{clip}.npz" for clip in videos}
     todo = tuple(clip for clip, file in files.items() if not file.is_file())
     left_out: tuple[LeftOut, ...] = ()
+    wanted: dict[str, object] = asdict(config)
+    if (directory / OPTIONS).exists():
+        _check_options(directory / OPTIONS, wanted)  # where all poses are there, MediaPipe and its model need not be
     if todo:
         path = PoseEstimator(config, model).model  # what is missing is said before any worker starts
-        _check_options(directory, config, path)
+        wanted |= {"model": path.name, "sha256": sha256(path)}
+        _check_options(directory / OPTIONS, wanted)
         job = _EstimationJob(directory, tuple((clip, Path(videos[clip])) for clip in todo), config, path)
         with progress_bar(len(todo), "poses", show=progress) as bar:
             results = run_shards(job, range(len(todo)), workers=workers, tick=bar.update)
@@ -100,8 +105,8 @@ class _EstimationJob:
         clip, video = self.clips[shard]
         left_out: tuple[LeftOut, ...] = ()
         try:
-            sequence = estimator.video(video)
-        except VideoError as error:
+            sequence = estimator.video(video, time_limit=CLIP_SECONDS)
+        except (VideoError, SkeletonFormatError) as error:  # the latter: more frames than a clip can have
             left_out = (LeftOut(clip, _STAGE, str(error), error.file or ""),)
         else:
             write_pose_file(self.directory / f"{clip}.npz", sequence)
@@ -109,15 +114,13 @@ class _EstimationJob:
         return ShardResult(shard, 1 - len(left_out), left_out)
 
 
-def _check_options(directory: Path, config: PoseEstimationConfig, model: Path) -> None:
+def _check_options(path: Path, wanted: Mapping[str, object]) -> None:
     """Writes down what the folder's poses are made with, or raises CacheError where that is something else."""
-    path = directory / OPTIONS
-    wanted = {**asdict(config), "model": model.name, "sha256": sha256(model)}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         with whole_file(path, shared=True) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(dict(wanted), indent=2) + "\n", encoding="utf-8")
         return
     except (OSError, ValueError) as error:
         raise CacheError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from keras_actrec.errors import ConfigError, WeightsError
 from keras_actrec.pose_estimation.model_file import find_pose_model
 from keras_actrec.skeletons.layouts import MEDIAPIPE_33
 from keras_actrec.skeletons.sequence import SkeletonSequence
-from keras_actrec.video.decode import VideoReader
+from keras_actrec.video.decode import Video, VideoReader
 
 LONGEST_GAP = 300
 """Frames that are looked through a second time at once, and so are held in memory; a longer gap is looked through in pieces."""
@@ -30,7 +30,6 @@ _BEFORE = 60
 _HELD_SIDE = 640
 """Longest side of such frames in pixels: the landmarker itself sees 256."""
 _RATE = 30.0  # of clips that do not say theirs: only the tracker's smoothing sees it
-
 
 _CONFIDENCES = ("detection_confidence", "presence_confidence", "tracking_confidence")
 
@@ -90,11 +89,12 @@ class PoseEstimator:
         self.model = find_pose_model(model)
         self.track().close()  # a file that does not read is reported before anything long begins
 
-    def video(self, video: str | Path) -> SkeletonSequence:
+    def video(self, video: Video | str, *, time_limit: float | None = None) -> SkeletonSequence:
         """The people of a whole video.
 
         Args:
             video: anything that `VideoReader` opens.
+            time_limit: seconds that decoding may take, see `VideoReader`; None sets no limit: a video may last hours.
 
         Returns:
             Layout `mediapipe_33`; joints (T, P, 33, 3) in metres, x right, y up, z away from the camera, from the middle of the
@@ -104,12 +104,12 @@ class PoseEstimator:
         Raises:
             VideoError: the video does not read.
         """
-        with VideoReader(video) as reader:
+        with VideoReader(video, time_limit=time_limit) as reader:
             rate = reader.frame_rate or _RATE
             with self.track(rate) as track:
                 frames = [track.step(frame) for frame in reader.frames()]
         if self.config.fill_gaps:
-            self._fill_gaps(video, frames, rate)
+            self._fill_gaps(video, frames, rate, time_limit)
         return join_frames(frames, MEDIAPIPE_33, file=str(video))
 
     def track(self, frame_rate: float = _RATE) -> PoseTrack:
@@ -119,12 +119,12 @@ class PoseEstimator:
     def _track(self, config: PoseEstimationConfig, frame_rate: float) -> PoseTrack:
         return PoseTrack(self._mediapipe, config, self.model, frame_rate)
 
-    def _fill_gaps(self, video: str | Path, frames: list[list[Person]], rate: float) -> None:
+    def _fill_gaps(self, video: Video | str, frames: list[list[Person]], rate: float, time_limit: float | None) -> None:
         """Looks a second time through the frames with nobody, each run of them with the frames around it."""
         gaps = list(_gaps(frames))
         if not gaps:
             return
-        with VideoReader(video) as reader:
+        with VideoReader(video, time_limit=time_limit) as reader:
             wanted = np.zeros(len(frames), bool)
             for start, stop in gaps:
                 wanted[max(0, start - _BEFORE) : stop + _BEFORE] = True
@@ -193,7 +193,7 @@ class PoseTrack:
             image_format=self._mediapipe.ImageFormat.SRGB, data=cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         )
         moment = round(self._count * 1000 / self._rate) if self._rate < 1000 else self._count
-        with _quiet() if self._count == 0 else _loud():
+        with _quiet() if self._count == 0 else nullcontext():
             result = self._landmarker.detect_for_video(image, moment)
         self._count += 1
         size = size or (frame.shape[1], frame.shape[0])
@@ -266,8 +266,3 @@ def _quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-@contextmanager
-def _loud() -> Iterator[None]:
-    yield

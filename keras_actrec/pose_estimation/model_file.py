@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import shutil
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -86,7 +88,7 @@ def fetch(model: ModelFile, target: Path) -> Path:
         try:
             with urllib.request.urlopen(model.address, timeout=_SECONDS) as answer, part.open("wb") as file:
                 shutil.copyfileobj(answer, file, _PIECE)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, TimeoutError, ConnectionError) as error:
             raise WeightsError(
                 "the model that finds poses is not on this machine, and cannot be fetched", file=target,
                 found=getattr(error, "reason", None) or error, fix=_ways_out(model),
