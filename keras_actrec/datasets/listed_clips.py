@@ -12,7 +12,6 @@ from keras_actrec.datasets.own import FRAME_RATE, REQUIRED, SIDES, SPLIT, OwnDat
 from keras_actrec.datasets.pose_files import read_pose_file
 from keras_actrec.datasets.record import ClipRecord, LeftOut, Split
 from keras_actrec.datasets.video_list import read_video_list
-from keras_actrec.errors import DatasetError
 from keras_actrec.skeletons.cleaning import CleaningConfig
 from keras_actrec.skeletons.layouts import MEDIAPIPE_33
 from keras_actrec.skeletons.sequence import SkeletonSequence
@@ -55,7 +54,7 @@ class ListedClips:
         records: sorted by clip. `skeleton` is None where the list has none; `layout` is that of poses to be estimated.
 
     Raises:
-        DatasetError: the list is wrong, see `read_video_list`; or a side is neither train nor test.
+        DatasetError: the list is wrong, see `read_video_list`.
     """
 
     metrics = ("accuracy",)
@@ -76,13 +75,6 @@ class ListedClips:
             for clip, label, video, skeleton in zip(table["clip"], table["label"], table["video"], skeletons, strict=True)
         )  # fmt: skip
         self._sides = {name: dict(zip(table["clip"], table[name], strict=True)) for name in table if name.startswith(SPLIT)}
-        for name, side_of in self._sides.items():
-            for clip, side in side_of.items():
-                if side not in SIDES:
-                    raise DatasetError(
-                        f"wrong {name}", file=self.csv, place=f"clip {clip}", found=repr(side), expected=" or ".join(SIDES),
-                        fix="correct the row",
-                    )  # fmt: skip
 
     def load_skeleton(self, record: ClipRecord) -> SkeletonSequence:
         """Reads the record's poses. Raises SkeletonFormatError, see `read_pose_file`."""

@@ -34,11 +34,10 @@ OPTIONAL = ("video", "subject", "camera", "frame_rate", "layout")
 SPLIT = "split"
 SIDES = ("train", "test")
 FRAME_RATE = 30.0
-COLUMNS = f"{', '.join(REQUIRED)}, {SPLIT}; if there are any {', '.join(OPTIONAL)}, {SPLIT}_2, …"
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """A line of the CSV: where it ends, and its values by column, without spaces around them."""
 
     line: int
@@ -86,16 +85,16 @@ class OwnDataset:
         self.cleaning = CleaningConfig(find_people=False)
         check_min_confidence(min_confidence)
         self.min_confidence, self.first_frame = min_confidence, first_frame
-        columns, rows = _read_rows(self.csv)
-        _check_unique(self.csv, rows, "clip")
-        _check_unique(self.csv, rows, "skeleton")
+        columns, rows = read_rows(self.csv)
+        check_unique(self.csv, rows, "clip")
+        check_unique(self.csv, rows, "skeleton")
         self.class_names, labels = _classes(self.csv, rows, class_names)
         self._sides = {
-            column: {row.values["clip"]: _side(self.csv, row, column) for row in rows}
+            column: {row.values["clip"]: row_side(self.csv, row, column) for row in rows}
             for column in columns
             if column.startswith(SPLIT)
         }
-        settings = [_settings(self.csv, row) for row in rows]  # every row is checked, those of clips without files too
+        settings = [row_settings(self.csv, row) for row in rows]  # every row is checked, those of clips without files too
         usable, left_out = [], []
         for row, label, setting in zip(rows, labels, settings, strict=True):
             missing = self._missing_file(row)
@@ -132,13 +131,13 @@ class OwnDataset:
     def _read(self, path: Path, layout: SkeletonLayout | None) -> SkeletonSequence:
         return read_pose_file(path, layout=layout, min_confidence=self.min_confidence, first_frame=self.first_frame)
 
-    def _missing_file(self, row: _Row) -> Path | None:
+    def _missing_file(self, row: Row) -> Path | None:
         skeleton, video = self.root / row.values["skeleton"], row.values.get("video")
         if not skeleton.exists():
             return skeleton
         return self.root / video if video and not (self.root / video).exists() else None
 
-    def _layout(self, rows: list[_Row], usable: list[_Row]) -> SkeletonLayout:
+    def _layout(self, rows: list[Row], usable: list[Row]) -> SkeletonLayout:
         """The one layout that the rows name, else that of the first of the usable clips whose file can be read."""
         first = rows[0].values.get("layout", "")
         for row in rows:
@@ -160,7 +159,7 @@ class OwnDataset:
             expected="files that read_pose_file reads", fix="see docs/own_data.md",
         ) from errors[0]  # fmt: skip
 
-    def _record(self, row: _Row, label: int, settings: tuple[int, int, float]) -> ClipRecord:
+    def _record(self, row: Row, label: int, settings: tuple[int, int, float]) -> ClipRecord:
         video = row.values.get("video")
         subject, camera, frame_rate = settings
         return ClipRecord(
@@ -187,8 +186,17 @@ _ONE_LAYOUT = "map all clips to one layout, or make a CSV for each"
 _SEE = "see docs/own_data.md for an example"
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
-    """Column names, and the rows that are not blank."""
+def read_rows(path: Path, *, required: Sequence[str] = (*REQUIRED, SPLIT)) -> tuple[list[str], list[Row]]:
+    """Column names, and the rows that are not blank, of a list of clips.
+
+    Args:
+        path: the CSV.
+        required: columns that have to be there and to hold something in every row; "split" stands for any that starts so.
+
+    Raises:
+        DatasetError: the CSV cannot be read, is empty or not UTF-8, lacks a column or has an unknown one; a row has more or
+            fewer values than there are columns, lacks one that is required, or names a clip as no file can be named.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a byte order mark first
             reader = csv.reader(file, strict=True)
@@ -206,48 +214,57 @@ def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
         ) from error
     lines = [(line, row) for line, row in lines if any(row)]
     if not lines:
-        raise DatasetError("the list of clips is empty", file=path, found="no line", expected=f"columns {COLUMNS}", fix=_SEE)
+        expected = f"columns {_all_columns(required)}"
+        raise DatasetError("the list of clips is empty", file=path, found="no line", expected=expected, fix=_SEE)
     columns = lines[0][1]
-    _check_columns(path, columns)
+    _check_columns(path, columns, required)
     if len(lines) == 1:
         raise DatasetError(
             "the list of clips is empty", file=path, found="column names only", expected="a row per clip", fix=_SEE
         )
     rows = []
     for line, values in lines[1:]:
-        row = _Row(line, dict(zip(columns, values, strict=False)))
+        row = Row(line, dict(zip(columns, values, strict=False)))
         if len(values) != len(columns):
             _fail_row(
                 path, row, "wrong number of values", found=len(values), expected=len(columns), fix="quote values with commas"
             )
-        for column in REQUIRED:
-            if not row.values[column]:
+        for column in columns:
+            if not row.values[column] and column in {*required, "clip"} - {SPLIT}:
                 _fail_row(path, row, f"no {column}", found="nothing", expected="a value")
-        if "/" in row.values["clip"] or row.values["clip"] in (".", ".."):
-            _fail_row(path, row, "not a name of a clip", found=repr(row.values["clip"]), expected="a name without /")
+        clip = row.values.get("clip", "")
+        if "/" in clip or clip in (".", ".."):
+            _fail_row(path, row, "not a name of a clip", found=repr(clip), expected="a name without /")
         rows.append(row)
     return columns, rows
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    wanted = [column for column in REQUIRED if column not in columns]
-    if not any(column.startswith(SPLIT) for column in columns):
+def _all_columns(required: Sequence[str]) -> str:
+    others = [column for column in (*REQUIRED, *OPTIONAL) if column not in required]
+    return f"{', '.join(required)}; if there are any {', '.join(others)}, {SPLIT}_2, …"
+
+
+def _check_columns(path: Path, columns: list[str], required: Sequence[str]) -> None:
+    expected = _all_columns(required)
+    wanted = [column for column in required if column != SPLIT and column not in columns]
+    if SPLIT in required and not any(column.startswith(SPLIT) for column in columns):
         wanted.append(SPLIT)
     if wanted:
         fix = "separate columns with commas" if len(columns) == 1 else f"add {', '.join(wanted)} to the first line"
         raise DatasetError(
-            "a column is missing", file=path, place="line 1", found=", ".join(columns), expected=COLUMNS, fix=fix
+            "a column is missing", file=path, place="line 1", found=", ".join(columns), expected=expected, fix=fix
         )
     for number, column in enumerate(columns):
         if column in columns[:number]:
             raise DatasetError("two columns have one name", file=path, place="line 1", found=repr(column), fix="rename one")
         if column not in REQUIRED + OPTIONAL and not column.startswith(SPLIT):
             fix = "take it out, or rename it if it is misspelt"
-            raise DatasetError("unknown column", file=path, place="line 1", found=repr(column), expected=COLUMNS, fix=fix)
+            raise DatasetError("unknown column", file=path, place="line 1", found=repr(column), expected=expected, fix=fix)
 
 
-def _check_unique(path: Path, rows: list[_Row], column: str) -> None:
-    first: dict[str, _Row] = {}
+def check_unique(path: Path, rows: Sequence[Row], column: str) -> None:
+    """Raises DatasetError where two rows have the same value in a column."""
+    first: dict[str, Row] = {}
     for row in rows:
         other = first.setdefault(row.values[column], row)
         if other is not row:
@@ -255,7 +272,7 @@ def _check_unique(path: Path, rows: list[_Row], column: str) -> None:
             _fail_row(path, row, f"the same {column} twice", found=found, expected="one row per clip")
 
 
-def _classes(path: Path, rows: list[_Row], class_names: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
+def _classes(path: Path, rows: list[Row], class_names: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
     """Class names, and the label of each row."""
     labels = [row.values["label"] for row in rows]
     numbers = all(label.isdecimal() and label.isascii() for label in labels)
@@ -274,15 +291,16 @@ def _classes(path: Path, rows: list[_Row], class_names: Sequence[str] | None) ->
     return names, [known.index(label) for label in labels]
 
 
-def _side(path: Path, row: _Row, column: str) -> str:
+def row_side(path: Path, row: Row, column: str) -> str:
+    """The side that a row is on by a split column. Raises DatasetError where that is none."""
     side = row.values[column]
     if side not in SIDES:
         _fail_row(path, row, f"wrong {column}", found=repr(side), expected=" or ".join(SIDES))
     return side
 
 
-def _settings(path: Path, row: _Row) -> tuple[int, int, float]:
-    """Subject, camera and frame rate."""
+def row_settings(path: Path, row: Row) -> tuple[int, int, float]:
+    """Subject, camera and frame rate of a row. Raises DatasetError where they are no numbers."""
     numbers = []
     for column in ("subject", "camera"):
         text = row.values.get(column) or "0"
@@ -299,7 +317,5 @@ def _settings(path: Path, row: _Row) -> tuple[int, int, float]:
     return numbers[0], numbers[1], rate
 
 
-def _fail_row(
-    path: Path, row: _Row, problem: str, *, found: object, expected: object, fix: str = "correct the row"
-) -> NoReturn:
+def _fail_row(path: Path, row: Row, problem: str, *, found: object, expected: object, fix: str = "correct the row") -> NoReturn:
     raise DatasetError(problem, file=path, place=f"line {row.line}", found=found, expected=expected, fix=fix)

@@ -10,20 +10,19 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from keras_actrec.datasets.own import SPLIT
+from keras_actrec.datasets.own import SPLIT, check_unique, read_rows, row_settings, row_side
 from keras_actrec.errors import ConfigError, DatasetError
 from keras_actrec.files import whole_file
 
 NEEDED = ("video", "label")
-_SEE = "see docs/own_data.md for an example"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +39,11 @@ class VideoList:
     file: Path
     table: pd.DataFrame
     drawn: bool
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the protocols."""
+        return tuple(column for column in self.table if column.startswith(SPLIT))
 
     @property
     def videos(self) -> Mapping[str, Path]:
@@ -88,61 +92,40 @@ def read_video_list(path: str | Path, *, test_share: float = 0.3, seed: int = 0)
 
     Raises:
         ConfigError: test_share is no share.
-        DatasetError: the list cannot be read, is empty, lacks a column, or a clip is there twice; or it has no split and a
-            class has a single clip.
+        DatasetError: the list cannot be read, is empty, lacks a column or has an unknown one; a row is wrong, or a clip is
+            there twice (the message names the line); or it has no split and a class has a single clip.
     """
     path = Path(path)
     if not 0 < test_share < 1:
         raise ConfigError("test_share is a share of the clips", found=test_share, expected="more than 0, less than 1")
-    table = _read(path)
-    missing = [column for column in NEEDED if column not in table]
-    if missing:
-        found = ", ".join(table.columns)
-        fix = "separate columns with commas" if len(table.columns) == 1 else f"add {' and '.join(missing)} to the first line"
-        raise DatasetError("a column is missing", file=path, place="line 1", found=found, expected="video, label", fix=fix)
-    if table.empty:
-        raise DatasetError(
-            "the list of videos is empty", file=path, found="column names only", expected="a row per clip", fix=_SEE
-        )
-    for column in NEEDED:
-        for row in np.flatnonzero(table[column] == "")[:1]:
-            raise DatasetError(
-                f"no {column}", file=path, place=f"clip {row + 1}", found="nothing", expected="a value", fix=_SEE
-            )
-    videos = list(table["video"])
-    if "clip" not in table:
-        table["clip"] = _names(videos)
-    table["video"] = [str((path.parent / video).resolve()) for video in videos]
-    for clip, count in Counter(table["clip"]).items():
-        if count > 1:
-            raise DatasetError("the same clip twice", file=path, found=f"{clip!r}, {count} times", expected="one row per clip")
+    columns, rows = read_rows(path, required=NEEDED)
+    if "clip" not in columns:
+        names = _names([row.values["video"] for row in rows])
+        rows = [replace(row, values={**row.values, "clip": name}) for row, name in zip(rows, names, strict=True)]
+    check_unique(path, rows, "clip")
+    check_unique(path, [row for row in rows if row.values.get("skeleton")], "skeleton")
+    for row in rows:  # now, and not when poses have been estimated for hours
+        row_settings(path, row)
+        for column in columns:
+            if column.startswith(SPLIT):
+                row_side(path, row, column)
+    table = pd.DataFrame([row.values for row in rows])
+    table["video"] = [str((path.parent / video).resolve()) for video in table["video"]]
     drawn = not any(column.startswith(SPLIT) for column in table)
     if drawn:
         table[SPLIT] = _draw(path, table, test_share, seed)
     return VideoList(path, table, drawn)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except OSError as error:
-        found = error.strerror or str(error)
-        raise DatasetError("the list of videos cannot be read", file=path, found=found, fix=_SEE) from error
-    except UnicodeDecodeError as error:
-        found = f"byte 0x{error.object[error.start]:02x}"
-        raise DatasetError("the list of videos is not UTF-8", file=path, found=found, fix="save it as UTF-8") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise DatasetError("the list of videos is no CSV", file=path, found=str(error).strip(), fix=_SEE) from error
-    table.columns = [str(column).strip() for column in table.columns]
-    return table.map(str.strip)
-
-
 def _names(videos: Sequence[str]) -> list[str]:
-    """A name for each clip: as little of its video's path as tells all of them apart."""
-    short = [Path(video).stem for video in videos]
-    if len(set(short)) == len(short):
-        return short
-    return ["_".join(part for part in Path(video).with_suffix("").parts if part not in ("/", "..", ".")) for video in videos]
+    """A name for each clip: as little of its video's path as tells all of them apart; the whole of it where nothing does."""
+    whole = ["_".join(part for part in Path(video).parts if part not in ("/", "..", ".")) for video in videos]
+    ways = (
+        [Path(video).stem for video in videos],
+        [name.removesuffix(Path(name).suffix) for name in whole],
+        whole,
+    )
+    return next((names for names in ways if len(set(names)) == len(names)), whole)
 
 
 def _draw(path: Path, table: pd.DataFrame, share: float, seed: int) -> list[str]:

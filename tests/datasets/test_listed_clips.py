@@ -46,7 +46,7 @@ def test_without_a_split_the_one_of_train_is_drawn(tmp_path):
 
 def test_a_side_that_is_none(tmp_path):
     (tmp_path / "clips.csv").write_text("video,label,split\na.mp4,stir,testing\n")
-    with pytest.raises(DatasetError, match=r"clip a: wrong split \(found 'testing', expected train or test\)"):
+    with pytest.raises(DatasetError, match=r"line 2: wrong split \(found 'testing', expected train or test\)"):
         open_listed(tmp_path / "clips.csv")
 
 

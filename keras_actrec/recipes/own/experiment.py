@@ -15,6 +15,7 @@ from keras_actrec.datasets.own import OwnDataset
 from keras_actrec.datasets.record import ActionDataset
 from keras_actrec.errors import ConfigError
 from keras_actrec.extraction.person_clips import PersonCropConfig
+from keras_actrec.models.sta_hands import preset
 from keras_actrec.recipes.glimpse_clouds.experiment import GlimpseExperiment
 from keras_actrec.recipes.glimpse_clouds.run import run_glimpse_experiment
 from keras_actrec.recipes.own.videos import usual_height
@@ -84,6 +85,12 @@ class OwnTraining:
     def __post_init__(self):
         if self.model not in MODELS:
             raise ConfigError("unknown model", found=repr(self.model), expected=f"one of {', '.join(MODELS)}")
+        if self.model == "vpn" and self.weights == "imagenet":
+            raise ConfigError(
+                "VPN's video network has no weights of ImageNet", found="--weights imagenet",
+                expected="a file of converted I3D weights, or random for trials",
+                fix="convert the published ones by preprocessing/convert_i3d_checkpoint.py, and give the file by --weights",
+            )  # fmt: skip
 
     @property
     def common(self) -> dict[str, object]:
@@ -98,7 +105,7 @@ class OwnTraining:
         return replace(stage, **{name: value for name, value in given.items() if value is not None})
 
 
-def two_stream(training: OwnTraining, dataset: OwnDataset, protocol: str) -> Experiment:
+def two_stream(training: OwnTraining, dataset: OwnDataset | None, protocol: str) -> Experiment:
     """STA-Hands: the temporal pose network of the tuned settings, the paper's attention over hands and time."""
     schedule = {"schedule": "cosine", "weight_decay": 0.05, "label_smoothing": 0.1, "keep": "last", "checkpoint_seconds": 60.0}
     pose = StageConfig(name="pose", learning_rate=1e-3, batch_size=32, epochs=80, warmup_epochs=5, **schedule)
@@ -121,7 +128,7 @@ def two_stream(training: OwnTraining, dataset: OwnDataset, protocol: str) -> Exp
     ), training.seed)  # fmt: skip
 
 
-def vpn(training: OwnTraining, dataset: OwnDataset, protocol: str) -> VPNExperiment:
+def vpn(training: OwnTraining, dataset: OwnDataset | None, protocol: str) -> VPNExperiment:
     """VPN on the maps of a frozen I3D: 16 frames, three views of each clip."""
     size = training.image_size or 224
     return with_seed(VPNExperiment(
@@ -129,7 +136,7 @@ def vpn(training: OwnTraining, dataset: OwnDataset, protocol: str) -> VPNExperim
         protocol=protocol,
         preset=training.preset or "vpn_paper",
         layout=KINECT_V2.name,
-        backbone=BackboneConfig(frames=16, image_size=size, weights=_vpn_weights(training)),
+        backbone=BackboneConfig(frames=16, image_size=size, weights=training.weights),
         sampling=ClipSamplingConfig(frames=16, poses=16 if training.preset == "vpn_official" else 20, views=3),
         crop=PersonCropConfig(size=size),
         train="on_maps",
@@ -137,17 +144,7 @@ def vpn(training: OwnTraining, dataset: OwnDataset, protocol: str) -> VPNExperim
     ), training.seed)  # fmt: skip
 
 
-def _vpn_weights(training: OwnTraining) -> str:
-    if training.weights == "imagenet":
-        raise ConfigError(
-            "VPN's video network has no weights of ImageNet", found="--weights imagenet",
-            expected="a file of converted I3D weights, or random for trials",
-            fix="convert the published I3D weights by preprocessing/convert_i3d_checkpoint.py and give the file by --weights",
-        )  # fmt: skip
-    return training.weights
-
-
-def glimpse_clouds(training: OwnTraining, dataset: OwnDataset, protocol: str) -> GlimpseExperiment:
+def glimpse_clouds(training: OwnTraining, dataset: OwnDataset | None, protocol: str) -> GlimpseExperiment:
     """Glimpse Clouds on the maps of a frozen ResNet-50, of whole frames: the trained model needs no poses."""
     clips_size = training.image_size or 224
     experiment = GlimpseExperiment(workdir=training.workdir)
@@ -168,7 +165,7 @@ def glimpse_clouds(training: OwnTraining, dataset: OwnDataset, protocol: str) ->
     ), training.seed)  # fmt: skip
 
 
-def rpan(training: OwnTraining, dataset: OwnDataset, protocol: str) -> RPANExperiment:
+def rpan(training: OwnTraining, dataset: OwnDataset | None, protocol: str) -> RPANExperiment:
     """RPAN of RGB on the cubes of a frozen ResNet-50, guided by JHMDB's joints; the trained model needs no poses."""
     side = training.image_size
     size = _PICTURE if side is None else (side, round(side * _PICTURE[1] / _PICTURE[0]))
@@ -194,8 +191,14 @@ AnyExperiment = Experiment | VideoExperiment
 class OwnModel:
     """How one of the models is trained on videos of one's own: its settings, and what runs them."""
 
-    settings: Callable[[OwnTraining, OwnDataset, str], AnyExperiment]
+    settings: Callable[[OwnTraining, OwnDataset | None, str], AnyExperiment]
     run: Callable[[ActionDataset, AnyExperiment], ExperimentResult]
+
+    def check(self, training: OwnTraining, protocol: str) -> None:
+        """Raises ConfigError for settings that make no sense, without a data set."""
+        experiment = self.settings(replace(training, crop_size=training.crop_size or 1), None, protocol)
+        if isinstance(experiment, Experiment):
+            preset(experiment.preset, classes=2)
 
 
 MODELS: Mapping[str, OwnModel] = MappingProxyType({

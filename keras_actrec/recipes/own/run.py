@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from keras_actrec.datasets.video_list import read_video_list
 from keras_actrec.errors import ConfigError
 from keras_actrec.recipes.folds import run_protocols
 from keras_actrec.recipes.own.experiment import MODELS, OwnTraining
@@ -33,13 +34,14 @@ def train_on_videos(
         ConfigError: a protocol that the list does not have; settings that make no sense.
         ActrecError: see `open_videos` and the run of the model.
     """
-    caches = training.cache_dir or training.workdir / "cache"
-    dataset = open_videos(videos, caches)
-    known = tuple(dataset.protocols())
+    known = read_video_list(videos.csv, test_share=videos.test_share, seed=videos.seed).splits
     for protocol in protocols:
         if protocol not in known:
             raise ConfigError("unknown protocol", found=repr(protocol), expected=f"one of {', '.join(known)}")
     protocols = protocols or known[:1]
     model = MODELS[training.model]
+    model.check(training, protocols[0])  # before poses are estimated for hours
+    caches = training.cache_dir or training.workdir / "cache"
+    dataset = open_videos(videos, caches)
     experiment = model.settings(replace(training, cache_dir=caches), dataset, protocols[0])
     return dataset, run_protocols(experiment, protocols, lambda one: model.run(dataset, one).metrics)

@@ -11,7 +11,7 @@ import numpy as np
 from keras_actrec.datasets.own import OwnDataset
 from keras_actrec.datasets.record import LeftOut
 from keras_actrec.datasets.video_list import read_video_list
-from keras_actrec.errors import VideoError
+from keras_actrec.errors import DatasetError, VideoError
 from keras_actrec.extraction.estimated_poses import estimate_poses
 from keras_actrec.pose_estimation.estimator import PoseEstimationConfig
 from keras_actrec.video.decode import VideoReader
@@ -64,10 +64,15 @@ def open_videos(config: VideoListConfig, directory: Path) -> ListedVideos:
         directory: for the pose files (`pose_files/CLIP.npz`) and the whole list (`clips.csv`).
 
     Raises:
-        DatasetError: the list or one of its rows is wrong, see `read_video_list` and `OwnDataset`.
+        DatasetError: the list or one of its rows is wrong, see `read_video_list` and `OwnDataset`; or it has a single label.
         ConfigError, WeightsError, CacheError, DiskFullError: see `estimate_poses`.
     """
     videos = read_video_list(config.csv, test_share=config.test_share, seed=config.seed)
+    if videos.table["label"].nunique() < 2:
+        raise DatasetError(
+            "there is nothing to tell apart", file=config.csv, found=f"one label, {videos.table['label'][0]!r}",
+            expected="at least 2 classes", fix="add clips of another class",
+        )  # fmt: skip
     estimated = estimate_poses(
         videos.videos, directory / POSES, config=config.poses, model=config.pose_model, workers=config.workers, progress=True
     )
