@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cache", "--out", type=Path, required=True, metavar="FOLDER", help="folder of the cache of optical flow to write")
 
     config = parser.add_argument_group(CONFIG_TITLE).add_argument
-    config("--method", default="dis", choices=("dis", "tvl1"), help="(default: %(default)s)")
+    config("--method", default="dis", choices=("dis", "tvl1"), help="how flow is computed (default: %(default)s)")
     config("--preset", default="medium", choices=("ultrafast", "fast", "medium"), help="of dis (default: %(default)s)")
     bound = "displacement that is stored as 255, the largest value (default: %(default)s)"
     config("--bound", type=float, default=20.0, metavar="PIXELS", help=bound)
