@@ -1,4 +1,4 @@
-"""Classifies one clip with an exported model and draws what the model attended to.
+"""Classifies one clip with an exported model and draws what the model attended to: `keras-actrec predict` under another name.
 
     python experiments/predict.py --model runs/ntu_pose_rgb/export --video CLIP_rgb.avi --skeleton CLIP.skeleton
     python experiments/predict.py --model runs/ntu_glimpse_clouds/export --video CLIP_rgb.avi
@@ -15,40 +15,25 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from keras_actrec.scripts import exit_status
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="exported model: a program, so from someone you trust")
-    parser.add_argument("--video", type=Path, required=True, help="RGB video of the clip")
-    parser.add_argument(
-        "--skeleton", type=Path, help="NTU .skeleton file of the clip; RPAN and Glimpse Clouds on whole frames need none"
-    )
-    parser.add_argument(
-        "--flow-model", type=Path, help="RPAN: export of the model of optical flow beside that of RGB; both answer as one"
-    )
-    parser.add_argument("--out", type=Path, help="explained clip (default: VIDEO's name + _explained.avi, in this folder)")
-    parser.add_argument("--sensor-weights", help="two-stream network: weights file of the image network, if moved")
-    parser.add_argument("--pose", action="store_true", help="Glimpse Clouds: draw the poses that it regresses too")
-    return parser.parse_args()
+from keras_actrec.cli import predict
+from keras_actrec.cli.main import script
 
 
-def run(args: argparse.Namespace) -> None:
-    from keras_actrec.recipes.prediction.explanation import write_explanation
-    from keras_actrec.recognizer import Recognizer
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--video", required=True, help="RGB video of the clip, or what else `keras-actrec predict` takes")
+    predict.add_options(parser)
 
-    recognizer = Recognizer.load(args.model, sensor_weights=args.sensor_weights, pose=args.pose, flow_model=args.flow_model)
-    prediction = recognizer(args.video, args.skeleton)
-    for name, probability in prediction.top():
-        print(f"{100 * probability:6.2f} %  {name}")
-    print(f"wrote {write_explanation(prediction, args.out or Path(f'{args.video.stem}_explained.avi'))}")
+
+def run(args: argparse.Namespace) -> int | None:
+    if args.out is None and predict.kind_of(args.video) == "clip":
+        args.out = Path(f"{Path(args.video).stem}_explained.avi")
+    return predict.run(args)
 
 
 def main() -> int:
-    args = arguments()
-    return exit_status(lambda: run(args))
+    return script(SimpleNamespace(HELP=__doc__, add_arguments=add_arguments, run=run))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tensorflow as tf
-
-from keras_actrec.errors import ConfigError, WeightsError
+from keras_actrec.errors import ConfigError
 from keras_actrec.export import GlimpseCloudsDescription, RPANDescription, VPNDescription, read_description
+from keras_actrec.export.loading import load_export
 from keras_actrec.export.saved_model import Description
 from keras_actrec.recipes.prediction.explanation import Prediction
 from keras_actrec.recipes.prediction.glimpse_clouds import predict_glimpse_clouds
@@ -115,8 +114,8 @@ def load_model(
     flow = None
     if flow_model is not None:
         flow_description = _flow_description(description, directory, flow_model)
-        flow = LoadedModel(Path(flow_model), flow_description, _load(Path(flow_model)))
-    served = _load(directory)
+        flow = LoadedModel(Path(flow_model), flow_description, load_export(flow_model))
+    served = load_export(directory)
     sensor = HandSensor(description, sensor_weights) if "hands" in _inputs(served) else None
     return LoadedModel(directory, description, served, sensor, pose, flow)
 
@@ -151,13 +150,3 @@ def _check_options(description: Description, model: Path, *, sensor_weights: str
             f"the exported model regresses no poses: those that are drawn {drawn}", file=model, found="--pose",
             expected="Glimpse Clouds", fix="leave out --pose",
         )  # fmt: skip
-
-
-def _load(model: Path) -> object:
-    try:
-        return tf.saved_model.load(str(model))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise WeightsError(
-            "the exported model does not load", file=model, found=str(error).splitlines()[0],
-            fix="export again, or give the directory that experiments/ntu_pose_rgb.py or another one wrote as WORKDIR/export",
-        ) from error  # fmt: skip
