@@ -55,3 +55,12 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limit
+
+
+@pytest.fixture
+def blob_model(tmp_path_factory, monkeypatch) -> Path:
+    """Poses are found by tests/pose_estimation/fake_mediapipe.py instead of MediaPipe, in processes started here too; gives
+    its model file."""
+    from tests.pose_estimation import fake_mediapipe
+
+    return fake_mediapipe.install(tmp_path_factory.mktemp("blobs"), monkeypatch)

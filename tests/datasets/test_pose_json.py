@@ -275,10 +275,25 @@ def test_mediapipe_in_metres(tmp_path, names):
     ]
     sequence = read_pose_file(save(tmp_path / "a.json", frames))
     assert sequence.pixels is None
-    np.testing.assert_array_equal(sequence.joints[0, 0, 7], np.float32([0.1, -0.3, 7]))
+    np.testing.assert_array_equal(sequence.joints[0, 0, 7], np.float32([0.1, 0.3, 7]), err_msg="y up")
     np.testing.assert_array_equal(sequence.joints[:, :, 0, 0], np.float32([[0.1, -0.1], [-0.1, 0.1]]))
     sequence = read_pose_file(save(tmp_path / "a.json", {"width": 100, "height": 10, "frames": frames}))
     np.testing.assert_allclose(sequence.pixels[:, :, 0], [[[20, 5], [80, 5]], [[21, 5], [79, 5]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", [("pose_landmarks", "pose_world_landmarks"), ("landmarks", "worldLandmarks")])
+def test_mediapipe_people_stand_where_they_are_seen(tmp_path, names):
+    """Hips 30 and 60 pixels right of the middle of 100×50, the nose 20 pixels above: 0.5 metres, so 0.025 to a pixel."""
+    people = []
+    for x in (0.8, 1.1):
+        image, world = landmarks(x), landmarks(0.0, 0.0)
+        image[0]["y"], world[0]["y"] = 0.1, -0.5
+        people.append((image, world))
+    frame = {name: [person[k] for person in people] for k, name in enumerate(names)}
+    sequence = read_pose_file(save(tmp_path / "a.json", {"width": 100, "height": 50, "frames": [frame]}))
+    hip = MEDIAPIPE_33.index("hip_left")
+    np.testing.assert_allclose(sequence.joints[0, :, hip], [[0.75, 0, hip], [1.5, 0, hip]], atol=1e-5)
+    np.testing.assert_allclose(sequence.joints[0, :, 0], [[0.75, 0.5, 0], [1.5, 0.5, 0]], atol=1e-5)
 
 
 def test_mediapipe_visibility(tmp_path):
