@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,34 +60,51 @@ def attention_summaries(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """
     outputs = model.output if isinstance(model.output, dict) else {}
     wanted = _SUMMARIES.get(model.name, {})
-    return {name: ops.cast(make(outputs), "float32") for name, (output, make) in wanted.items() if output in outputs}
+    return {
+        name: _Summary(make, name=f"summary_of_{name}")(outputs[output])
+        for name, (output, make) in wanted.items() if output in outputs
+    }  # fmt: skip
 
 
-def _glimpse_places(outputs: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
+class _Summary(keras.layers.Layer):
+    """One function of one output. As a layer its steps have no names in the model, where "clip" may be an input's."""
+
+    def __init__(self, make: Callable, *, name: str):
+        super().__init__(name=name, dtype="float32")
+        self._make = make
+
+    def call(self, output):
+        return self._make(output)
+
+
+def _as_it_is(attention):
+    return attention
+
+
+def _glimpse_places(glimpses):
     """(B, T, G, 4), x and y in [-1, 1] first → (B, rows, columns), 1 in sum."""
-    centres = ops.cast(outputs["glimpses"], "float32")[..., :2]
-    cells = ops.clip((centres + 1.0) * (GLIMPSE_GRID / 2) - 0.5, 0.0, GLIMPSE_GRID - 1.0)
+    cells = ops.clip((glimpses[..., :2] + 1.0) * (GLIMPSE_GRID / 2) - 0.5, 0.0, GLIMPSE_GRID - 1.0)
     shares = ops.relu(1.0 - ops.abs(cells[..., None] - np.arange(GLIMPSE_GRID, dtype=np.float32)))  # (B, T, G, 2, cells)
-    steps, glimpses = shares.shape[1:3]
-    return ops.einsum("btgi,btgj->bij", shares[..., 1, :], shares[..., 0, :]) / (steps * glimpses)
+    steps, count = glimpses.shape[1:3]
+    return ops.einsum("btgi,btgj->bij", shares[..., 1, :], shares[..., 0, :]) / (steps * count)
 
 
 _SUMMARIES = {
     "sta_hands": {
-        "hands": ("spatial_attention", lambda outputs: outputs["spatial_attention"]),
-        "time": ("temporal_attention", lambda outputs: outputs["temporal_attention"]),
+        "hands": ("spatial_attention", _as_it_is),
+        "time": ("temporal_attention", _as_it_is),
     },
     "vpn": {
-        "time": ("temporal_attention", lambda outputs: outputs["temporal_attention"]),
-        "places": ("spatial_attention", lambda outputs: outputs["spatial_attention"]),
+        "time": ("temporal_attention", _as_it_is),
+        "places": ("spatial_attention", _as_it_is),
     },
     "glimpse_clouds": {
         "places": ("glimpses", _glimpse_places),
-        "workers": ("assignment", lambda outputs: ops.mean(outputs["assignment"], axis=1)),
+        "workers": ("assignment", lambda assignment: ops.mean(assignment, axis=1)),
     },
     "rpan": {
-        "places": ("attention", lambda outputs: ops.mean(outputs["attention"], axis=(1, 2))),
-        "joints": ("attention", lambda outputs: ops.mean(ops.max(outputs["attention"], axis=(3, 4)), axis=1)),
+        "places": ("attention", lambda maps: ops.mean(maps, axis=(1, 2))),
+        "joints": ("attention", lambda maps: ops.mean(ops.max(maps, axis=(3, 4)), axis=1)),
     },
 }
 """Name of the model → name of the summary → the output that it is of, and how it is made."""
