@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_actrec.cli.model_arguments import add_model_arguments
+from keras_actrec.cli.model_arguments import add_model_arguments, plain_warnings
 from keras_actrec.files import whole_file
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ def run(args: argparse.Namespace) -> None:
     """Measures, prints the table and writes the JSON."""
     from keras_actrec.cli.timing import benchmark
 
-    found = benchmark(
-        args.model, args.video, args.skeleton, repeats=args.repeats, sensor_weights=args.sensor_weights,
-        flow_model=args.flow_model, pose_model=args.pose_model, progress=args.progress,
-    )  # fmt: skip
+    with plain_warnings():
+        found = benchmark(
+            args.model, args.video, args.skeleton, repeats=args.repeats, sensor_weights=args.sensor_weights,
+            flow_model=args.flow_model, pose_model=args.pose_model, progress=args.progress,
+        )  # fmt: skip
     print(table(found))
     if args.out is not None:
         with whole_file(args.out) as part:

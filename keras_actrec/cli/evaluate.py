@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from keras_actrec.cli.model_arguments import add_model_arguments, recognizer_from
+from keras_actrec.cli.model_arguments import add_model_arguments, plain_warnings, recognizer_from
 from keras_actrec.datasets.catalogue import DATASETS, open_dataset, open_videos
 from keras_actrec.datasets.listed_clips import open_listed
 from keras_actrec.datasets.record import ActionDataset
@@ -66,9 +66,10 @@ def run(args: argparse.Namespace) -> None:
 
     dataset = dataset_from(args)
     measured = Measured(dataset, choose_protocol(dataset, args.protocol), not args.estimate_poses)
-    found = score_export(
-        recognizer_from(args), measured, args.out, export=args.model, flow_model=args.flow_model, progress=args.progress
-    )
+    with plain_warnings():
+        found = score_export(
+            recognizer_from(args), measured, args.out, export=args.model, flow_model=args.flow_model, progress=args.progress
+        )
     evaluation, stream = found.evaluation, found.stream
     clips, missing = len(evaluation.clip_ids), len({clip.clip_id for clip in found.left_out})
     right = int((evaluation.predictions(stream) == evaluation.labels).sum())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group("--sensor-weights", metavar="FILE", help=sensor)
     pose = "model file .task of the pose landmarker, where poses are estimated (default: found, or fetched once)"
     group("--pose-model", type=Path, metavar="FILE", help=pose)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings of a block are a line for the user, without the place in the program that they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        yield
 
 
 def recognizer_from(args: argparse.Namespace) -> Recognizer:

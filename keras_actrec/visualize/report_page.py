@@ -139,7 +139,7 @@ class RunReport:
     """What `write_report_page` shows. No text of it holds the folders of the machine that it ran on.
 
     Attributes:
-        dataset, protocol, model, preset, seed: what was run.
+        dataset, protocol, model, preset, seed: what was run; seed None where nothing was trained.
         class_names: in the order of the matrices.
         streams: the one that stands for the network last.
         folds: of several protocols; empty for one.
@@ -159,7 +159,7 @@ class RunReport:
     protocol: str
     model: str
     preset: str
-    seed: int
+    seed: int | None
     class_names: tuple[str, ...]
     streams: tuple[StreamReport, ...]
     folds: tuple[FoldReport, ...]
