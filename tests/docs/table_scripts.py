@@ -67,8 +67,6 @@ MAIN: dict[str, Entry] = {
     "python preprocessing/extract_poses.py --help": Run(prints="usage: extract_poses.py"),
     "python preprocessing/extract_hand_features.py --help": Run(prints="usage: extract_hand_features.py"),
     "python preprocessing/verify_cache.py /fast/cache/poses /fast/cache/hand_features": Run(needs=(MAIN_JOB,), slow=True),
-    "python experiments/predict.py --model runs/ntu_pose_rgb/export --video CLIP_rgb.avi --skeleton CLIP.skeleton "
-    "--out explained.mp4": Run(needs=("runs/ntu_pose_rgb", "clip.mp4"), leaves=("explained.mp4",), prints="%", slow=True),
 }
 
 VIDEO_NETWORKS: dict[str, Entry] = {
