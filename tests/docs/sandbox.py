@@ -19,7 +19,7 @@ from tests.docs.entries import Entry, Run
 
 _ABSOLUTE = re.compile(r"(?<![\w./~$])/(data|fast|shared)\b")
 _LINKED = ("preprocessing", "experiments", "benchmarks", "requirements.txt", "pyproject.toml", "results", "docs")
-SECONDS = 900
+SECONDS = 1800
 """That a command may take."""
 
 

@@ -47,6 +47,12 @@ SERVING: dict[str, Entry] = {
     "tensorflow_model_server --rest_api_port=8501 --model_name=actrec --model_base_path=/srv/models/actrec": Foreign(
         "tensorflow_model_server", "a server of its own, in no package of Python"
     ),
+    "keras-actrec export runs/mine --to tf-serving models": Run(
+        needs=(TRAIN,), leaves=("models/actrec/1/saved_model.pb", "models/actrec/1/actrec.json"), prints="wrote", slow=True
+    ),
+    "keras-actrec export runs/mine --to onnx actrec.onnx": Run(
+        needs=(TRAIN,), leaves=("actrec.onnx",), prints="wrote", slow=True
+    ),
     "pip install 'keras_actrec[onnx]'": ReadOnly("downloads packages; .ci/run installs them all"),
 }
 

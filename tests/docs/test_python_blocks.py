@@ -142,6 +142,14 @@ WEIGHTS = "needs published weights; tests/convert loads generated ones of the sa
 EXAMPLES: tuple[Example | Fragment, ...] = (
     # README.md
     Example(
+        'recognizer.timeline("an_hour.mp4")', lambda names: len(Path("what_when.csv").read_text("utf-8-sig").splitlines()) > 2,
+        needs=("runs/mine", "clip.mp4"), slow=True,
+        replaced={
+            '"clip.mp4"': '"clip.mp4", "clip.skeleton"',  # the made figures are no people that could be found
+            '"an_hour.mp4"': '"clip.mp4", "clip.skeleton", seconds=0.2, stride=0.1',
+        },
+    ),
+    Example(
         'signatures["classify_clip"](joints=joints', lambda names: "serve" in names["model"].signatures,
         needs=("runs/ntu_pose_rgb",), names=arrays_of_a_clip,
         replaced={"(pose=pose_tensors, hands=features)": "(pose=pose_tensors, hands=features[None, :20].repeat(2, 0))"},
