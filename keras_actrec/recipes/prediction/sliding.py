@@ -125,7 +125,8 @@ def camera_windows(
         limit: windows after which it ends.
     """
     known, people = KnownHands(), {}
-    with Camera(source, seconds=slide.seconds) as camera, nullcontext() if estimator is None else estimator.track() as track:
+    # The camera last: it must not run while the rest is still being made.
+    with nullcontext() if estimator is None else estimator.track() as track, Camera(source, seconds=slide.seconds) as camera:
         for _ in itertools.count() if limit is None else range(limit):
             seen = camera.window(slide.stride)
             known.start = seen.numbers.start
