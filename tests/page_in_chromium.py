@@ -96,7 +96,7 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 90.0) -> object:
+    def wait(self, expression: str, seconds: float = 240.0) -> object:
         """Waits until an expression is true, and gives it."""
         end = time.monotonic() + seconds
         while not (found := self.value(expression)):

@@ -38,7 +38,8 @@ def film_frames(video: Video, windows: Sequence[Window]) -> Iterator[np.ndarray]
     """The frames of a video as its windows explain them. It is decoded once; the frames of a window are in memory.
 
     A frame that several windows see is shown with the answer of the one whose middle is nearest (`Timeline.spans`); one that no
-    window sees, without any. The film stops where the clip's own would (`Prediction.stops`).
+    window sees, without any. The film stops where the clip's own would (`Prediction.stops`), for so long that it becomes
+    twice as long as the video at most.
 
     Yields:
         BGR uint8 (h, 960, 3), all of one size.
@@ -76,9 +77,11 @@ def _shown(window: Window, held: list[np.ndarray], first: int, end: int) -> Iter
     name = f"frames {window.start} to {window.stop - 1}"
     prediction = replace(window.prediction, video=MemoryVideo(held, window.frame_rate, name))
     stops = prediction.stops
+    here = stops[first - window.start : end - window.start].sum()
+    held_for = max(1, min(prediction.held(window.frame_rate), 1 + (end - first) // max(here, 1)))
     for index, frame in enumerate(prediction.annotated_frames()):
         if first <= window.start + index < end:
-            for _ in range(prediction.held(window.frame_rate) if stops[index] else 1):
+            for _ in range(held_for if stops[index] else 1):
                 yield window.start + index, frame
 
 

@@ -91,6 +91,13 @@ def test_a_film_stops_where_the_clip_would():
     assert [frame for frame, _ in found] == [0, 1, 2, *[3] * 5, 4, 5, 6, 7, 8, 9], "half a second at 10 frames per second"
 
 
+def test_many_stops_do_not_make_a_film_of_many_times_the_videos_length():
+    clip = video(12)
+    found = shown(film_frames(clip, [window(1, 0, 12, clip, stopping=range(0, 12, 2))]))
+    # Six stops in twelve frames: two frames longer each, not four.
+    assert [frame for frame, _ in found] == [frame for i in range(12) for frame in [i] * (1 if i % 2 else 3)]
+
+
 def test_the_ribbon_has_the_colours_of_the_timelines_picture():
     clip = video(20)
     frames = list(film_frames(clip, [window(1, 0, 10, clip), window(2, 10, 20, clip, label=1)]))
