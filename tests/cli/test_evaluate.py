@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from keras_actrec.cli.main import main
+from keras_actrec.cli import evaluate as command
+from keras_actrec.cli.evaluate import dataset_from
+from keras_actrec.cli.main import main, parse
+from keras_actrec.cli.model_arguments import plain_warnings
 from keras_actrec.cli.scoring import JOURNAL, choose_protocol, stream_of
 from keras_actrec.datasets.own import OwnDataset
 from keras_actrec.errors import ConfigError
@@ -20,6 +24,7 @@ from keras_actrec.recipes.sta_hands.run import run_experiment
 from keras_actrec.recognizer import Recognizer
 from keras_actrec.training.evaluation import load_scores
 from tests.cli.conftest import poses
+from tests.datasets.test_catalogue import ROOTS
 from tests.small_exports import CLASSES, write_poses
 
 
@@ -212,6 +217,20 @@ def test_a_list_of_videos_and_labels_and_nothing_else(clips, monkeypatch, capsys
     assert evaluate(clips) == 0
     text = capsys.readouterr().out
     assert "of 2 classified clips" in text and "left out: 1, " in text and asked.calls == ["0", "1", "2"]
+
+
+def test_a_public_data_set_with_its_skeletons_and_without(tmp_path):
+    root = ROOTS["jhmdb"](tmp_path / "jhmdb")
+    words = [str(root), "--dataset", "jhmdb", "--model", "m"]
+    (root / "joint_positions" / "catch" / "b" / "joint_positions.mat").unlink()
+    assert [record.clip_id for record in dataset_from(parse(command, words)).records] == ["a"]
+    assert [record.clip_id for record in dataset_from(parse(command, [*words, "--estimate-poses"])).records] == ["a", "b"]
+
+
+def test_a_warning_is_a_line(capsys):
+    with plain_warnings():
+        warnings.warn("mind the gap", stacklevel=1)
+    assert capsys.readouterr().err == "warning: mind the gap\n"
 
 
 def test_a_folder_that_is_no_export(clips, tmp_path, capsys):
