@@ -17,7 +17,6 @@ class Run:
         leaves: files or folders that it must have written, relative to where it runs or absolute as in the documentation.
         prints: words in what it prints.
         slow: longer than about ten seconds; run by `pytest -m slow`. Its arguments are read by default all the same.
-        status: its exit status.
     """
 
     more: str = ""
@@ -26,7 +25,6 @@ class Run:
     leaves: tuple[str, ...] = ()
     prints: str = ""
     slow: bool = False
-    status: int = 0
 
 
 @dataclass(frozen=True)

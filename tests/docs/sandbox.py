@@ -18,7 +18,7 @@ from tests.docs.commands import REPOSITORY, Command, expand
 from tests.docs.entries import Entry, Run
 
 _ABSOLUTE = re.compile(r"(?<![\w./~$])/(data|fast|shared)\b")
-_LINKED = ("preprocessing", "experiments", "benchmarks", "requirements.txt", "pyproject.toml", "results", "docs")
+_LINKED = ("preprocessing", "experiments", "benchmarks", "requirements.txt", "pyproject.toml", "results", "docs", "tests")
 SECONDS = 1800
 """That a command may take."""
 
