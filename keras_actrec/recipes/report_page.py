@@ -311,6 +311,8 @@ def _values(table: Mapping) -> dict[str, object]:
 def _short_value(value: object) -> object:
     if isinstance(value, list):
         return [_short_value(part) for part in value]
+    if isinstance(value, Mapping):  # in a list
+        return {name: _short_value(part) for name, part in value.items()}
     if isinstance(value, str) and re.search(r"[/\\]", value) and "://" not in value:
         return _last(value)
     return value

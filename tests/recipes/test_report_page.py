@@ -71,6 +71,7 @@ def left_by(workdir: Path, model: str, *, protocol: str = "split1", clips=CLIPS,
     )  # fmt: skip
     models = {stream: {"layout": "jhmdb_15", "units": 8} for stream in ("rgb", "flow")} if model == "rpan" else {"units": 8}
     configuration = {"model": models, "initial": f"{PRIVATE}/before", "clips": {"picture_size": [240, 320]}}
+    configuration["stages_before"] = [{"weights": f"{PRIVATE}/stage.weights.h5"}]
     write_results(
         workdir, run, evaluation(model, clips=clips), NAMES, left_out, histories,
         configuration=configuration, seconds=62.0, extra={"accuracy_by_kind": {"fused": {"motion": 0.5}}},
