@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_actrec.cli.answers import check_timeline_path
-from keras_actrec.cli.model_arguments import add_model_arguments
+from keras_actrec.cli.model_arguments import add_model_arguments, plain_warnings
 from keras_actrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ def run(args: argparse.Namespace) -> int | None:
     recognizer = Recognizer.load(
         args.model, sensor_weights=args.sensor_weights, flow_model=args.flow_model, pose=args.pose, pose_model=args.pose_model
     )
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    with plain_warnings():
         return {"camera": _camera, "folder": _folder, "clip": _clip}[kind](recognizer, source, args)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from keras_actrec.files import whole_file
 
@@ -19,6 +19,8 @@ SHOWN_CLASSES = 9
 OTHERS = (0.72, 0.72, 0.72)
 _MINUTES_FROM = 120.0
 """Seconds of a video from which its time is written as minutes:seconds."""
+_STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+"""Seconds between two marks of a time that is written so."""
 _LETTERS = 150
 """That fit over the width of the picture."""
 
@@ -72,6 +74,8 @@ def timeline_png(timeline: Answers, path: str | Path, *, title: str = "") -> Pat
     minutes = spans[-1, 1] >= _MINUTES_FROM
     lines.set_xlabel("time, minutes:seconds" if minutes else "time, s")
     if minutes:
+        step = next((step for step in _STEPS if spans[-1, 1] <= 12 * step), _STEPS[-1])
+        lines.xaxis.set_major_locator(MultipleLocator(step))
         lines.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{int(second // 60)}:{int(second % 60):02}"))
     lines.grid(alpha=0.3)
     lines.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
@@ -96,7 +100,9 @@ def _draw_blocks(axes, segments: Sequence[_Segment], colours: dict[str, tuple[fl
         axes.broken_barh([(segment.start_seconds, width)], (0, 1), facecolors=[colour], edgecolor="white", linewidth=0.8)
         if len(segment.class_name) <= _LETTERS * width / end:
             middle = segment.start_seconds + width / 2
-            axes.text(middle, 0.5, segment.class_name, ha="center", va="center", fontsize=8, color="white")
+            bright = np.dot(colour[:3], (0.3, 0.6, 0.1)) > 0.55
+            ink = "black" if bright else "white"
+            axes.text(middle, 0.5, segment.class_name, ha="center", va="center", fontsize=8, color=ink)
     axes.set_yticks([])
     axes.set_ylim(0, 1)
     for side in ("top", "left", "right"):
