@@ -150,7 +150,7 @@ def _whole_answer(recognizer: Recognizer, video: Path, skeleton: str | Path | No
     write_explanation(prediction, film)
     ranking = prediction.top()
     name, probability = ranking[0]
-    words = f"## {_plain(name)}\n{100 * probability:.1f} %, of {len(prediction.moments)} frames"
+    words = f"## {_plain(name)}\n{100 * probability:.1f} %; {len(prediction.moments)} frames"
     return Answer(words, ranking, film, None, [], [film])
 
 
@@ -192,7 +192,7 @@ def build_demo(recognizer: Recognizer) -> gradio.Blocks:
                 recognizer, video, skeleton, work.folder(), mode=mode, seconds=float(seconds or 0), stride=float(stride or 0)
             )
         except ActrecError as error:
-            raise gr.Error(str(error), duration=None, title="No answer", print_exception=False) from error
+            raise gr.Error(_said(error, video, skeleton), duration=None, title="No answer", print_exception=False) from error
         words = f"{answer.words}; answered in {time.monotonic() - began:.1f} s"
         picture = None if answer.timeline is None else str(answer.timeline)
         shown_picture = gr.update(value=picture, visible=picture is not None)
@@ -209,7 +209,7 @@ def build_demo(recognizer: Recognizer) -> gradio.Blocks:
                 video = gr.File(label="Drop a video here", height=150)
                 skeleton = gr.File(
                     label="Poses of the video (optional: any pose file)" if recognizer.needs_skeleton else "Poses: not needed",
-                    visible=recognizer.needs_skeleton, height=110,
+                    visible=recognizer.needs_skeleton, height=150,
                 )  # fmt: skip
                 with gr.Accordion("Long videos", open=False):
                     mode = gr.Radio([AUTOMATIC, WHOLE, WINDOWS], value=AUTOMATIC, label="Answer")
@@ -260,6 +260,14 @@ def serve_demo(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int | N
             fix="give another --port, or a --host that this machine has",
         ) from error  # fmt: skip
     return DemoPage(url, page)
+
+
+def _said(error: ActrecError, *files: str | None) -> str:
+    """The words of an error about what was uploaded, by the names that its owner knows."""
+    text = str(error)
+    for file in filter(None, files):
+        text = text.replace(str(file), Path(file).name)
+    return text
 
 
 def _about(recognizer: Recognizer, model: str) -> str:
