@@ -12,7 +12,7 @@ class Run:
 
     Attributes:
         more: arguments behind it: fewer epochs, tiny pictures.
-        needs: what is prepared first: names of `sandbox.PREPARATIONS`, or commands of the tables, which are run before.
+        needs: what is prepared first: names of `preparations.PREPARATIONS`, or commands of the tables, which are run before.
         names: placeholder in the text → what stands for it.
         leaves: files or folders that it must have written, relative to where it runs or absolute as in the documentation.
         prints: words in what it prints.

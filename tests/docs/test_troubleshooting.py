@@ -54,6 +54,16 @@ PLACES = (
     "recipes/parts.py",
     "recipes/prediction/skeletons.py",
     "recipes/vpn/script.py",
+    "recipes/own/videos.py",
+    "recipes/prediction/sliding.py",
+    "datasets/video_list.py",
+    "video/camera.py",
+    "cli/export.py",
+    "cli/folder_predictions.py",
+    "cli/poses.py",
+    "cli/scoring.py",
+    "serving/rest.py",
+    "demo.py",
 )
 """Files that meet what a user brings, or has forgotten: each has a message on the page."""
 
