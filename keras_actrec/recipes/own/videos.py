@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_actrec.datasets.own import OwnDataset
 from keras_actrec.datasets.record import LeftOut
-from keras_actrec.datasets.video_list import read_video_list
+from keras_actrec.datasets.video_list import VideoList, read_video_list
 from keras_actrec.errors import DatasetError, VideoError
 from keras_actrec.extraction.estimated_poses import estimate_poses
 from keras_actrec.pose_estimation.estimator import PoseEstimationConfig
@@ -47,13 +47,15 @@ class ListedVideos(OwnDataset):
 
     Args:
         csv: the list with a skeleton for every clip.
-        name: of the data set in result files.
-        unread: clips of the list that are not in this one.
+        listed: the list that was given; the data set has its name in result files.
+        unread: clips of it that are not in `csv`.
     """
 
-    def __init__(self, csv: Path, *, name: str, unread: tuple[LeftOut, ...]):
-        super().__init__(csv, name=name)
+    def __init__(self, csv: Path, *, listed: VideoList, unread: tuple[LeftOut, ...]):
+        super().__init__(csv, name=listed.file.stem)
         self.left_out = (*self.left_out, *unread)
+        for column, sides in self._sides.items():
+            sides |= dict(zip(listed.table["clip"], listed.table[column], strict=True))
 
 
 def open_videos(config: VideoListConfig, directory: Path) -> ListedVideos:
@@ -79,7 +81,7 @@ def open_videos(config: VideoListConfig, directory: Path) -> ListedVideos:
     if videos.drawn:
         log.info("no column split: a share of %g of each class is put to the test", config.test_share)
     path = videos.with_skeletons(estimated.files, directory / LIST)
-    return ListedVideos(path, name=config.csv.stem, unread=estimated.left_out)
+    return ListedVideos(path, listed=videos, unread=estimated.left_out)
 
 
 def usual_height(dataset: OwnDataset) -> int:
