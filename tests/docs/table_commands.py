@@ -50,6 +50,9 @@ SERVING: dict[str, Entry] = {
     "keras-actrec export runs/mine --to tf-serving models": Run(
         needs=(TRAIN,), leaves=("models/actrec/1/saved_model.pb", "models/actrec/1/actrec.json"), prints="wrote", slow=True
     ),
+    "keras-actrec export runs/mine --to onnx actrec.onnx": Run(
+        needs=(TRAIN,), leaves=("actrec.onnx",), prints="wrote", slow=True
+    ),
     "pip install 'keras_actrec[onnx]'": ReadOnly("downloads packages; .ci/run installs them all"),
 }
 
