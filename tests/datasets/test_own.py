@@ -11,6 +11,7 @@ import pytest
 
 from keras_actrec.datasets.own import OwnDataset
 from keras_actrec.datasets.record import LeftOut, Split
+from keras_actrec.datasets.video_list import read_video_list
 from keras_actrec.errors import ConfigError, DatasetError, SkeletonFormatError
 from keras_actrec.extraction.poses import extract_poses
 from keras_actrec.skeletons.layouts import COCO_17, KINECT_V1
@@ -52,8 +53,14 @@ def test_index(tmp_path):
     assert not dataset.cleaning.find_people and OwnDataset(dataset.csv, name="kitchen").name == "kitchen"
 
 
+def test_the_list_of_videos_and_labels_of_the_documentation(tmp_path):
+    (tmp_path / "clips.csv").write_text(re.search(r"```csv\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1])
+    table = read_video_list(tmp_path / "clips.csv").table
+    assert list(table["clip"]) == ["anna_01", "anna_02", "ben_01", "ben_02"] and set(table["split"]) == {"train", "test"}
+
+
 def test_the_example_of_the_documentation(tmp_path):
-    text = re.search(r"```csv\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+    text = re.search(r"## The CSV\n\n```csv\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
     (tmp_path / "clips.csv").write_text(text)
     for name in ("anna_01", "anna_02", "ben_01"):
         poses(tmp_path, f"poses/{name}.json")
