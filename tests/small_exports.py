@@ -107,6 +107,7 @@ class KnownPoses:
 
     Attributes:
         videos: what it was asked for.
+        steps: frames of the last video that was tracked.
     """
 
     def __init__(self, sequence: SkeletonSequence):
@@ -121,11 +122,11 @@ class KnownPoses:
 
     @contextmanager
     def track(self, frame_rate: float = 30.0) -> Iterator[KnownPoses]:
-        self._count = 0
+        self.steps = 0
         yield self
 
     def step(self, frame: np.ndarray) -> list[Person]:
-        index = self._count % self.sequence.length
-        self._count += 1
+        index = self.steps % self.sequence.length
+        self.steps += 1
         joints, pixels = self.sequence.joints[index], self.sequence.pixels[index]
         return [Person(j, p) for j, p in zip(joints, pixels, strict=True) if np.isfinite(j).all()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +24,8 @@ from keras_actrec.skeletons.layouts import COCO_17, JHMDB_15, KINECT_V1, MEDIAPI
 from keras_actrec.skeletons.retarget import retarget
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import VideoReader
-from keras_actrec.video.memory import MemoryVideo
+from keras_actrec.video.memory import MemoryVideo, part_of
+from tests.pose_model import require_pose_model
 from tests.small_exports import (
     CLASSES,
     EXPORTS,
@@ -238,6 +241,51 @@ def test_a_timeline_has_the_answers_of_the_windows(loaded):
 def test_frames_in_memory_have_the_frame_rate_that_is_given(loaded):
     windows = list(loaded.recognizers["rpan"].windows(loaded.frames(), seconds=1, stride=1, frame_rate=20))
     assert [(window.start, window.stop) for window in windows] == [(0, 20), (20, 40)]
+
+
+# Cameras and real poses -------------------------------------------------------------------------------------------------------
+
+
+class Loop:
+    """A camera that shows frames again and again, one every 20 ms."""
+
+    def __init__(self, frames: np.ndarray):
+        self._frames = itertools.cycle(frames)
+
+    def isOpened(self):
+        return True
+
+    def read(self):
+        time.sleep(0.02)
+        return True, next(self._frames)
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize("name", LOOK_AT_POSES)
+def test_people_are_followed_from_window_to_window_of_a_camera(loaded, name, monkeypatch):
+    monkeypatch.setattr("keras_actrec.video.camera.open_capture", lambda source: Loop(loaded.frames()))
+    estimator = KnownPoses(loaded.clip.sequence)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        windows = list(recognizer(loaded.directories[name], estimator).camera(0, seconds=0.5, stride=0.2, limit=3))
+    assert len(windows) == 3 and all(a.stop < b.stop for a, b in itertools.pairwise(windows))
+    seen = set().union(*(range(window.start, window.stop) for window in windows))
+    assert estimator.steps == len(seen), "no frame is looked at twice"
+    last = windows[-1].prediction
+    assert sum(1 for _ in last.annotated_frames()) == windows[-1].stop - windows[-1].start
+
+
+def test_the_real_estimator_on_a_real_video(loaded, actrec_data):
+    video = actrec_data / "ntu_samples" / "S001C001P001R001A001_rgb.avi"
+    if not video.is_file():
+        pytest.skip(f"no {video.name} in the folder of real data")
+    one = Recognizer.load(loaded.directories["vpn"], pose_model=require_pose_model())
+    with pytest.warns(UserWarning, match="these are estimated in the video"):
+        answer = one(part_of(video, 0, 12))
+    pixels = answer.sequence.pixels[:, 0]
+    assert answer.sequence.length == 12 and ((pixels > 0) & (pixels < (1920, 1080))).all()
 
 
 # What is refused --------------------------------------------------------------------------------------------------------------
