@@ -146,17 +146,18 @@ def test_crops_of_people_are_cut_around_the_skeleton(exported, person_export):
 
 
 def test_explained_as_videos_and_as_a_picture(prediction, tmp_path):
+    held = 4 * (15 - 1)  # half a second of 30 frames per second at each look of the first view
     for name in ("explained.avi", "explained.mp4"):
         with VideoReader(write_explanation(prediction, tmp_path / name)) as video:
             assert (video.width, video.height) == (960, 540 + 150)
-            assert sum(1 for _ in video.frames()) == len(prediction.clouds.seen)
+            assert sum(1 for _ in video.frames()) == len(prediction.clouds.seen) + held
     picture = cv2.imread(str(write_explanation(prediction, tmp_path / "explained.png")))
     assert picture.shape == (2 * (540 + 150), 2 * 960, 3)
 
 
 def test_frames_that_were_looked_at_are_drawn_on(exported, prediction):
     with VideoReader(exported.video) as video:
-        plain = [cv2.resize(frame, (960, 540), interpolation=cv2.INTER_AREA) for frame in video.frames()]
+        plain = [cv2.resize(frame, (960, 540), interpolation=cv2.INTER_CUBIC) for frame in video.frames()]
     drawn = [frame[:540] for frame in prediction.annotated_frames()]
     changed = [bool((frame != before).any()) for frame, before in zip(drawn, plain, strict=True)]
     assert changed == prediction.clouds.seen.tolist()
