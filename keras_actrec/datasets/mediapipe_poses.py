@@ -15,8 +15,9 @@ def metric_person(world: np.ndarray, image: np.ndarray | None, size: tuple[float
 
     MediaPipe's world landmarks are metres from the middle of the person's own hips, y down. Here they become metres from the
     middle of the picture, x to the right of it, y up and z away from the camera (Kinect's x is to the left: it mirrors its
-    pictures, so that poses of the two are mirror images of each other): the person is moved to where the hips are seen, with as many metres to a pixel as the body has in this frame (weak perspective), so that two people keep
-    their relation. How far away a person is cannot be seen: z stays relative to the hips.
+    pictures, so that poses of the two are mirror images of each other): the person is moved to where the hips are seen,
+    with as many metres to a pixel as the body has in this frame (weak perspective), so that two people keep their relation.
+    How far away a person is cannot be seen: z stays relative to the hips.
 
     Args:
         world: (33, 3), NaN where a landmark is unknown.
