@@ -134,6 +134,14 @@ def test_estimated_poses_are_of_another_kind_and_it_is_said(loaded):
         one(loaded.clip.video)
 
 
+def test_estimated_poses_are_mirrored_for_a_model_of_kinect_poses(loaded):
+    with pytest.warns(UserWarning):
+        answer = recognizer(loaded.directories["vpn"], loaded.estimator)(loaded.clip.video)
+    wrist = answer.sequence.layout.index("wrist_left")
+    estimated = loaded.estimator.sequence.joints[:, 0, MEDIAPIPE_33.index("wrist_left")]
+    np.testing.assert_allclose(answer.sequence.joints[:, 0, wrist], estimated * [-1, 1, 1], atol=1e-6)
+
+
 def test_a_model_of_poses_in_pixels_gets_pixels(loaded, tmp_path):
     one = recognizer(export_sta_hands(tmp_path / "export", layout=JHMDB_15, streams="pose"), loaded.estimator)
     with pytest.warns(UserWarning, match="layout jhmdb_15"):

@@ -12,13 +12,25 @@ from keras_actrec.errors import ConfigError, SkeletonFormatError, VideoError
 from keras_actrec.recipes.prediction.model import LoadedModel
 from keras_actrec.skeletons.cleaning import CleaningConfig, clean
 from keras_actrec.skeletons.layout import SkeletonLayout
-from keras_actrec.skeletons.layouts import COCO_17, JHMDB_15, LAYOUTS, OPENPOSE_18, PENN_13
+from keras_actrec.skeletons.layouts import (
+    COCO_17,
+    JHMDB_15,
+    KINECT_V2,
+    LAYOUTS,
+    MEDIAPIPE_33,
+    OPENPOSE_18,
+    PENN_13,
+)
 from keras_actrec.skeletons.retarget import retarget
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.video.decode import Video, VideoReader
 
 PLANAR_SOURCES = frozenset(layout.name for layout in (JHMDB_15, PENN_13, COCO_17, OPENPOSE_18))
 """Layouts whose data sets and tools have joints in pixels, y down, and no depth."""
+
+MIRRORED = {KINECT_V2.name, MEDIAPIPE_33.name}
+"""Layouts whose x point against each other: Kinect v2's to the left of the picture, that of estimated poses to the right
+(`datasets/mediapipe_poses.py`). Left and right of the body stay what they are."""
 
 _NOBODY = (
     "use a video in which a person is seen whole and larger, ask for people of less certainty "
@@ -82,9 +94,11 @@ class PoseAdapter:
         )
 
     def _of_kind(self, raw: SkeletonSequence, source: str | Path | None) -> SkeletonSequence:
-        """Joints in pixels, y down, for a model that learned from such; y up for one that learned from metres."""
+        """Joints in pixels, y down, for a model that learned from such; y up, and x to its side, for one of metres."""
         planar = not np.nan_to_num(raw.joints[..., 2]).any()
         wanted = self.learned_from in PLANAR_SOURCES
+        if not planar and {raw.layout.name, self.learned_from} == MIRRORED:
+            return replace(raw, joints=raw.joints * np.array([-1, 1, 1], np.float32))
         if planar == wanted:
             return raw
         if wanted:
