@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 from pathlib import Path
 
-from keras_actrec.errors import ConfigError, DiskFullError, WeightsError
-from keras_actrec.files import says_disk_full
+from keras_actrec.errors import ConfigError, WeightsError
 
 TARGETS = ("saved-model", "tf-serving", "onnx")
 NAME = "actrec"
@@ -59,30 +56,6 @@ def find_export(directory: str | Path) -> Path:
     )  # fmt: skip
 
 
-def copy_export(directory: str | Path, target: str | Path) -> Path:
-    """Copies an export; the target appears only when it is whole.
-
-    Raises:
-        ConfigError: the target is there already.
-        DiskFullError: no space left.
-    """
-    directory, target = Path(directory), Path(target)
-    part = target.with_name(f"{target.name}.part")
-    if target.exists():
-        raise ConfigError("the folder is there already", file=target, fix="delete it, or give another name")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        shutil.copytree(directory, part)
-        os.replace(part, target)
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if says_disk_full(error):
-            fix = "free some space, or write to another disk, and run the same command again"
-            raise DiskFullError("no space left to copy the exported model", file=target, fix=fix) from error
-        raise
-    return target
-
-
 def run(args: argparse.Namespace) -> None:
     """Writes the model and prints where, and how it is used."""
     source = find_export(args.source)
@@ -91,6 +64,8 @@ def run(args: argparse.Namespace) -> None:
             if value is not None:
                 raise ConfigError(f"{option} is of --to tf-serving", found=f"--to {args.to}", fix=f"leave out {option}")
     if args.to == "saved-model":
+        from keras_actrec.export.serving import copy_export
+
         print(f"wrote {copy_export(source, args.out)}")
     elif args.to == "onnx":
         if args.out.is_dir():

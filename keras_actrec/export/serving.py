@@ -51,18 +51,31 @@ def export_for_serving(directory: str | Path, target: str | Path, *, name: str, 
             expected=f"none of {', '.join(map(str, there))}",
             fix="leave the version out to write the next one, or delete the folder",
         )  # fmt: skip
-    final, part = folder / str(version), folder / f"{version}.part"
+    return copy_export(directory, folder / str(version))
+
+
+def copy_export(directory: str | Path, target: str | Path) -> Path:
+    """Copies an export; the target appears only when it is whole.
+
+    Raises:
+        ConfigError: the target is there already.
+        DiskFullError: no space left.
+    """
+    directory, target = Path(directory), Path(target)
+    part = target.with_name(f"{target.name}.part")
+    if target.exists():
+        raise ConfigError("the folder is there already", file=target, fix="delete it, or give another name")
     shutil.rmtree(part, ignore_errors=True)
     try:
         shutil.copytree(directory, part)
-        os.replace(part, final)
+        os.replace(part, target)
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
         if says_disk_full(error):
             fix = "free some space, or write to another disk, and run the same command again"
-            raise DiskFullError("no space left to copy the exported model", file=final, fix=fix) from error
+            raise DiskFullError("no space left to copy the exported model", file=target, fix=fix) from error
         raise
-    return final
+    return target
 
 
 def check_model_name(name: str) -> str:

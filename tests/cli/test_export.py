@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from keras_actrec.cli import export as command
-from keras_actrec.cli.export import copy_export, find_export
+from keras_actrec.cli.export import find_export
 from keras_actrec.cli.main import main
 from keras_actrec.errors import DiskFullError, WeightsError
 from keras_actrec.export.saved_model import DESCRIPTION
+from keras_actrec.export.serving import copy_export
 
 
 @pytest.fixture
