@@ -20,7 +20,8 @@ def train_on_videos(
     """Estimates poses, caches features, trains, tests, writes the report and exports the model.
 
     Files below `workdir`: those of the model's run (`run_experiment`, …), report.html and export/ included; with several
-    protocols a folder with them for each, and metrics.json with their means. The caches, pose files included, are in cache/.
+    protocols a folder with them for each, and metrics.json with their means. The caches, pose files included, are in cache/,
+    which several models can share.
 
     Args:
         videos: the clips.
@@ -43,5 +44,7 @@ def train_on_videos(
     model.check(training, protocols[0])  # before poses are estimated for hours
     caches = training.cache_dir or training.workdir / "cache"
     dataset = open_videos(videos, caches)
-    experiment = model.settings(replace(training, cache_dir=caches), dataset, protocols[0])
+    # pose files are shared by all models; what is made of them has each model's own options
+    own = caches if training.model == "sta_hands" else caches / training.model
+    experiment = model.settings(replace(training, cache_dir=own), dataset, protocols[0])
     return dataset, run_protocols(experiment, protocols, lambda one: model.run(dataset, one).metrics)
