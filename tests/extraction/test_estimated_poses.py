@@ -85,9 +85,7 @@ def test_an_unreadable_video_is_left_out_with_its_reason(videos, tmp_path, worke
 @pytest.mark.parametrize("whole", [True, False])
 def test_other_options_are_refused(videos, tmp_path, whole):
     estimate_poses(videos if whole else {"clip_0": videos["clip_0"]}, tmp_path / "poses")
-    words = (
-        r"poses\.json: the folder holds poses that were estimated with another people \(found 2, expected 1\)\. Give"
-    )
+    words = r"poses\.json: the folder holds poses that were estimated with another people \(found 2, expected 1\)\. Give"
     with pytest.raises(CacheError, match=words):
         estimate_poses(videos, tmp_path / "poses", config=PoseEstimationConfig(people=1))
     with pytest.raises(CacheError, match=r"another gap_confidence \(found 0\.2, expected 0\.1\)"):
