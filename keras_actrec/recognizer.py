@@ -24,7 +24,7 @@ from keras_actrec.datasets.pose_files import read_pose_file
 from keras_actrec.errors import VideoError
 from keras_actrec.export.saved_model import Description
 from keras_actrec.recipes.prediction.explanation import UNKNOWN_RATE, Prediction
-from keras_actrec.recipes.prediction.model import LoadedModel, load_model
+from keras_actrec.recipes.prediction.model import LoadedModel, load_prediction_model
 from keras_actrec.recipes.prediction.skeletons import PoseAdapter, check_inside
 from keras_actrec.recipes.prediction.sliding import Slide, camera_windows, video_windows
 from keras_actrec.recipes.prediction.timeline import Timeline
@@ -79,7 +79,7 @@ class Recognizer:
             WeightsError: the directory is no export, or the sensor's weights cannot be had or are other ones.
             ConfigError: an option that the model has no use for, or two models that do not belong together.
         """
-        model = load_model(directory, sensor_weights=sensor_weights, pose=pose, flow_model=flow_model)
+        model = load_prediction_model(directory, sensor_weights=sensor_weights, pose=pose, flow_model=flow_model)
         return cls(model, pose_model=pose_model, poses=poses)
 
     @property

@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_actrec.datasets.pose_files import read_pose_file
 from keras_actrec.errors import ConfigError
 from keras_actrec.progress import progress_bar
-from keras_actrec.recipes.prediction.model import LoadedModel, load_model
+from keras_actrec.recipes.prediction.model import LoadedModel, load_prediction_model
 from keras_actrec.recognizer import Recognizer
 from keras_actrec.skeletons.sequence import SkeletonSequence
 from keras_actrec.version import library_versions
@@ -161,7 +161,7 @@ def benchmark(
         raise ConfigError("at least one repeat is needed", found=repeats, expected="1 or more", fix="give --repeats 1 or more")
     started = time.perf_counter()
     watch = Stopwatch()
-    model = timed(load_model(directory, sensor_weights=sensor_weights, flow_model=flow_model), watch)
+    model = timed(load_prediction_model(directory, sensor_weights=sensor_weights, flow_model=flow_model), watch)
     recognizer = Recognizer(model, pose_model=pose_model)
     loading = time.perf_counter() - started
     poses = _find_poses(recognizer, pose_model, skeleton)

@@ -11,7 +11,7 @@ from keras_actrec.cli.benchmark import table
 from keras_actrec.cli.main import main
 from keras_actrec.cli.timing import HANDS, NETWORK, POSES, REST, Benchmark, Stopwatch, benchmark, timed
 from keras_actrec.errors import ConfigError, VideoError
-from keras_actrec.recipes.prediction.model import load_model
+from keras_actrec.recipes.prediction.model import load_prediction_model
 from keras_actrec.recognizer import Recognizer
 from tests import small_exports
 
@@ -72,7 +72,7 @@ def test_a_network_of_poses(clips, capsys):
 def test_every_step_of_a_model_that_looks_at_hands_and_its_answer(tmp_path, clips):
     directory = small_exports.export_sta_hands(tmp_path / "hands", streams="rgb", pose_conditioning=False)
     watch = Stopwatch()
-    recognizer = Recognizer(timed(load_model(directory), watch))
+    recognizer = Recognizer(timed(load_prediction_model(directory), watch))
     answer = recognizer(clips.folder / "1.avi", clips.folder / "1.npz")
     assert set(watch.taken()) == {HANDS, NETWORK}
     expected = Recognizer.load(directory)(clips.folder / "1.avi", clips.folder / "1.npz")

@@ -24,7 +24,7 @@ _INSIDE = {VPNDescription: "VPN: its visual", GlimpseCloudsDescription: "Glimpse
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """An exported model with what it needs to answer; made by `load_model`.
+    """An exported model with what it needs to answer; made by `load_prediction_model`.
 
     Attributes:
         directory: the export.
@@ -88,7 +88,7 @@ class LoadedModel:
         return predict_sta_hands(self.description, self.classify, video, sequence, hands)
 
 
-def load_model(
+def load_prediction_model(
     directory: str | Path,
     *,
     sensor_weights: str | None = None,

@@ -54,7 +54,7 @@ def test_videos_and_labels_are_enough(trained):
     assert metrics["protocol"] == "split" and metrics["model"] == "sta_hands" and metrics["preset"] == "own_sta_hands_res_tcn"
     for name in ("report.html", "scores.npz", "left_out.csv", "export/actrec.json"):
         assert (trained.workdir / name).is_file(), name
-    assert metrics["configuration"]["crop_size"] == 40, "a third of 120 pixels"
+    assert read_description(trained.workdir / "export").crop_size == 40, "a third of 120 pixels"
 
 
 def test_clips_with_nobody_are_left_out_and_counted(trained):
