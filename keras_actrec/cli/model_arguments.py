@@ -36,8 +36,8 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-def recognizer_from(args: argparse.Namespace) -> Recognizer:
-    """Loads the model that the arguments name.
+def recognizer_from(args: argparse.Namespace, *, pose: bool = False) -> Recognizer:
+    """Loads the model that the arguments name; `pose` as for `Recognizer.load`.
 
     Raises:
         WeightsError: no export, or weights that cannot be had.
@@ -46,5 +46,5 @@ def recognizer_from(args: argparse.Namespace) -> Recognizer:
     from keras_actrec.recognizer import Recognizer
 
     return Recognizer.load(
-        args.model, sensor_weights=args.sensor_weights, flow_model=args.flow_model, pose_model=args.pose_model
+        args.model, sensor_weights=args.sensor_weights, flow_model=args.flow_model, pose=pose, pose_model=args.pose_model
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_actrec.cli.answers import check_timeline_path
-from keras_actrec.cli.model_arguments import add_model_arguments, plain_warnings
+from keras_actrec.cli.model_arguments import add_model_arguments, plain_warnings, recognizer_from
 from keras_actrec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,14 +69,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     """Predicts and prints. Returns 1 where a video of a folder could not be classified."""
-    from keras_actrec.recognizer import Recognizer
-
     source = str(args.video)
     kind = kind_of(source)
     _check(args, kind)
-    recognizer = Recognizer.load(
-        args.model, sensor_weights=args.sensor_weights, flow_model=args.flow_model, pose=args.pose, pose_model=args.pose_model
-    )
+    recognizer = recognizer_from(args, pose=args.pose)
     with plain_warnings():
         return {"camera": _camera, "folder": _folder, "clip": _clip}[kind](recognizer, source, args)
 

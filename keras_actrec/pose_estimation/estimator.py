@@ -130,15 +130,14 @@ class PoseEstimator:
                 wanted[max(0, start - _BEFORE) : stop + _BEFORE] = True
             held: dict[int, np.ndarray] = {}
             size = (reader.width, reader.height)
-            waiting = list(gaps)
             for index, frame in enumerate(reader.frames(wanted)):
                 if frame is None:
                     continue
                 held[index] = _smaller(frame)
-                while waiting and index == min(waiting[0][1] + _BEFORE, len(frames)) - 1:
+                while gaps and index == min(gaps[0][1] + _BEFORE, len(frames)) - 1:
                     self._follow(held, frames, size, rate)
-                    del waiting[0]
-                    held = {n: picture for n, picture in held.items() if waiting and n >= waiting[0][0] - _BEFORE}
+                    del gaps[0]
+                    held = {n: picture for n, picture in held.items() if gaps and n >= gaps[0][0] - _BEFORE}
 
     def _follow(self, held: dict[int, np.ndarray], frames: list[list[Person]], size: tuple[int, int], rate: float) -> None:
         """Fills the empty ones of these frames: forwards, then what is still empty backwards."""

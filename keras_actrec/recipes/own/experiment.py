@@ -30,6 +30,7 @@ from keras_actrec.recipes.video.experiment import VideoExperiment
 from keras_actrec.recipes.vpn.experiment import PAPER_STAGE as VPN_STAGE
 from keras_actrec.recipes.vpn.experiment import VPNExperiment
 from keras_actrec.recipes.vpn.run import run_vpn_experiment
+from keras_actrec.scripts import given
 from keras_actrec.skeletons.augmentation import AugmentationConfig
 from keras_actrec.skeletons.clip_sampling import ClipSamplingConfig
 from keras_actrec.skeletons.layouts import JHMDB_15, KINECT_V2
@@ -101,8 +102,7 @@ class OwnTraining:
     def stage(self, stage: StageConfig) -> StageConfig:
         """A stage with what was given in the place of its own."""
         stage = stage if self.epochs is None else stage.with_epochs(self.epochs)
-        given = {"batch_size": self.batch_size, "learning_rate": self.learning_rate}
-        return replace(stage, **{name: value for name, value in given.items() if value is not None})
+        return given(stage, batch_size=self.batch_size, learning_rate=self.learning_rate)
 
 
 def two_stream(training: OwnTraining, dataset: OwnDataset | None, protocol: str) -> Experiment:

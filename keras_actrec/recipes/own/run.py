@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 from keras_actrec.datasets.video_list import read_video_list
@@ -10,8 +9,6 @@ from keras_actrec.errors import ConfigError
 from keras_actrec.recipes.folds import run_protocols
 from keras_actrec.recipes.own.experiment import MODELS, OwnTraining
 from keras_actrec.recipes.own.videos import ListedVideos, VideoListConfig, open_videos
-
-log = logging.getLogger(__name__)
 
 
 def train_on_videos(
